@@ -1,0 +1,285 @@
+// Node-API addon: libtorch tensors and every ATen operator, for src/engine/native.ts (its only user).
+//
+// Build, with TORCH = the folder of a libtorch or of Python's torch package:
+//   g++ -std=c++20 -O2 -shared -fPIC -fvisibility=hidden -D_GLIBCXX_USE_CXX11_ABI=1 native/*.cc -o native/build/teamtune.node \
+//     -I node_modules/node-api-headers/include -I $TORCH/include -I $TORCH/include/torch/csrc/api/include \
+//     -L $TORCH/lib -ltorch_cpu -lc10 -ldl -Wl,-rpath,$TORCH/lib
+// C++17 serves libtorch 1.13 to 2.x as well. CUDA libraries are not linked: `cudaDevices` loads libtorch_cuda.so from the
+// same folder when it is there. On a CUDA build of the wheel, libtorch_cpu.so finds its NVIDIA libraries by its own rpath.
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/Version.h>
+#include <dlfcn.h>
+#include <torch/version.h>
+
+#include <array>
+#include <cstring>
+#include <thread>
+
+#include "dispatch.h"
+
+namespace {
+
+constexpr size_t kMaxArguments = 40;
+
+struct Call {
+  napi_env env;
+  size_t count;
+  std::array<napi_value, kMaxArguments> values;
+
+  int64_t integer(size_t index) const { return to_int(env, values[index]); }
+  const at::Tensor& tensor(size_t index) const { return tensors().get(integer(index)); }
+};
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+void throw_error(napi_env env, const std::string& where, const std::string& what) {
+  bool pending = false;
+  napi_is_exception_pending(env, &pending);
+  if (!pending) napi_throw_error(env, nullptr, (where + ": " + first_line(what)).c_str());
+}
+
+// Runs `body`, turning any C++ exception into a JavaScript error that starts with `where()`.
+template <typename Body, typename Where>
+napi_value guarded(napi_env env, Body body, Where where) {
+  try {
+    return body();
+  } catch (const c10::Error& error) {
+    throw_error(env, where(), error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    throw_error(env, where(), error.what());
+  } catch (...) {
+    throw_error(env, where(), "unknown C++ exception");
+  }
+  return nullptr;
+}
+
+Call read_call(napi_env env, napi_callback_info information) {
+  Call call{env, kMaxArguments, {}};
+  napi_get_cb_info(env, information, &call.count, call.values.data(), nullptr, nullptr);
+  return call;
+}
+
+napi_value hold(napi_env env, at::Tensor tensor) {
+  return from_double(env, static_cast<double>(tensors().add(std::move(tensor))));
+}
+
+napi_value call_by_index(napi_env env, napi_callback_info information) {
+  Call call = read_call(env, information);
+  const auto op = [&call]() -> const Operator& { return operators().get(call.integer(0)); };
+  return guarded(
+      env, [&] { return call_operator(env, op(), call.count - 1, call.values.data() + 1); },
+      [&] { return describe_call(env, op(), call.count - 1, call.values.data() + 1); });
+}
+
+using Body = napi_value (*)(const Call&);
+
+napi_value find_operator(const Call& call) {
+  return from_double(call.env, static_cast<double>(operators().find(to_string(call.env, call.values[0]),
+                                                                    to_string(call.env, call.values[1]))));
+}
+
+napi_value has_operator(const Call& call) {
+  const std::string name = to_string(call.env, call.values[0]), overload = to_string(call.env, call.values[1]);
+  return from_bool(call.env, static_cast<bool>(c10::Dispatcher::singleton().findSchema({name, overload})));
+}
+
+// [kinds of arguments, names of arguments, kinds of results, in place]
+napi_value describe_operator(const Call& call) {
+  const Operator& op = operators().get(call.integer(0));
+  const auto kind = [&](Kind value) { return from_string(call.env, kind_name(value)); };
+  napi_value fields;
+  napi_create_array_with_length(call.env, 4, &fields);
+  napi_set_element(call.env, fields, 0, from_list(call.env, op.arguments, [&](const Argument& a) { return kind(a.kind); }));
+  napi_set_element(call.env, fields, 1,
+                   from_list(call.env, op.arguments, [&](const Argument& a) { return from_string(call.env, a.name); }));
+  napi_set_element(call.env, fields, 2, from_list(call.env, op.returns, kind));
+  napi_set_element(call.env, fields, 3, from_bool(call.env, op.in_place));
+  return fields;
+}
+
+napi_value release(const Call& call) {
+  tensors().release(call.integer(0));
+  return nullptr;
+}
+
+void check_bytes(const at::Tensor& tensor, const Bytes& bytes) {
+  if (bytes.length != static_cast<size_t>(tensor.nbytes())) {
+    throw std::runtime_error(describe_tensor(tensor) + " takes " + std::to_string(tensor.nbytes()) + " bytes, the array has " +
+                             std::to_string(bytes.length));
+  }
+}
+
+// (typed array, shape, dtype, device) -> handle; copies.
+napi_value from_bytes(const Call& call) {
+  const Bytes bytes = to_bytes(call.env, call.values[0]);
+  const auto type = static_cast<at::ScalarType>(call.integer(2));
+  at::Tensor tensor = at::empty(to_int_list(call.env, call.values[1]), at::TensorOptions().dtype(type));
+  check_bytes(tensor, bytes);
+  if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
+  const c10::Device device(to_string(call.env, call.values[3]));
+  return hold(call.env, device.is_cpu() ? tensor : tensor.to(device));
+}
+
+// (handle, typed array): copies the tensor's elements, in row-major order, into the array.
+napi_value copy_out(const Call& call) {
+  const at::Tensor source = call.tensor(0).detach().to(at::kCPU).contiguous();
+  const Bytes bytes = to_bytes(call.env, call.values[1]);
+  check_bytes(source, bytes);
+  if (bytes.length > 0) std::memcpy(bytes.data, source.data_ptr(), bytes.length);
+  return nullptr;
+}
+
+// (handle, typed array): overwrites the tensor's elements.
+napi_value copy_in(const Call& call) {
+  const at::Tensor& target = call.tensor(0);
+  const Bytes bytes = to_bytes(call.env, call.values[1]);
+  check_bytes(target, bytes);
+  if (bytes.length == 0) return nullptr;
+  if (target.device().is_cpu() && target.is_contiguous()) {
+    std::memcpy(target.data_ptr(), bytes.data, bytes.length);
+  } else {
+    at::Tensor source = at::empty(target.sizes(), target.options().device(at::kCPU));
+    std::memcpy(source.data_ptr(), bytes.data, bytes.length);
+    target.copy_(source);
+  }
+  return nullptr;
+}
+
+napi_value item(const Call& call) { return from_double(call.env, call.tensor(0).item().toDouble()); }
+
+napi_value shape(const Call& call) {
+  return from_list(call.env, call.tensor(0).sizes(),
+                   [&](int64_t size) { return from_double(call.env, static_cast<double>(size)); });
+}
+
+napi_value dtype(const Call& call) { return from_double(call.env, static_cast<int>(call.tensor(0).scalar_type())); }
+
+napi_value device(const Call& call) { return from_string(call.env, call.tensor(0).device().str()); }
+
+napi_value requires_grad(const Call& call) { return from_bool(call.env, call.tensor(0).requires_grad()); }
+
+napi_value set_requires_grad(const Call& call) {
+  call.tensor(0).set_requires_grad(to_bool(call.env, call.values[1]));
+  return nullptr;
+}
+
+napi_value backward(const Call& call) {
+  const int64_t seed = call.integer(1);
+  call.tensor(0).backward(seed == 0 ? at::Tensor() : tensors().get(seed));
+  return nullptr;
+}
+
+napi_value grad(const Call& call) { return hold(call.env, call.tensor(0).grad()); }
+
+napi_value set_grad(const Call& call) {
+  const int64_t handle = call.integer(1);
+  call.tensor(0).mutable_grad() = handle == 0 ? at::Tensor() : tensors().get(handle);
+  return nullptr;
+}
+
+napi_value set_grad_mode(const Call& call) {
+  const bool before = c10::GradMode::is_enabled();
+  c10::GradMode::set_enabled(to_bool(call.env, call.values[0]));
+  return from_bool(call.env, before);
+}
+
+napi_value set_threads(const Call& call) {
+  at::set_num_threads(static_cast<int>(call.integer(0)));
+  return nullptr;
+}
+
+napi_value threads(const Call& call) { return from_double(call.env, at::get_num_threads()); }
+
+napi_value live_tensors(const Call& call) { return from_double(call.env, static_cast<double>(tensors().live())); }
+
+napi_value live_bytes(const Call& call) { return from_double(call.env, static_cast<double>(tensors().live_bytes())); }
+
+napi_value version(const Call& call) { return from_string(call.env, TORCH_VERSION); }
+
+napi_value build_description(const Call& call) {
+  return from_string(call.env, at::show_config() + "\n" + at::get_parallel_info());
+}
+
+// How many CUDA devices libtorch can use; loads libtorch's CUDA half on the first call, when it is installed.
+napi_value cuda_devices(const Call& call) {
+  static void* library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+  const bool usable = library != nullptr && at::globalContext().hasCUDA();
+  return from_double(call.env, usable ? at::detail::getCUDAHooks().getNumGPUs() : 0);
+}
+
+struct Export {
+  const char* name;
+  Body body;
+};
+
+constexpr Export kExports[] = {
+    {"findOperator", find_operator},
+    {"hasOperator", has_operator},
+    {"describeOperator", describe_operator},
+    {"release", release},
+    {"fromBytes", from_bytes},
+    {"copyOut", copy_out},
+    {"copyIn", copy_in},
+    {"item", item},
+    {"shape", shape},
+    {"dtype", dtype},
+    {"device", device},
+    {"requiresGrad", requires_grad},
+    {"setRequiresGrad", set_requires_grad},
+    {"backward", backward},
+    {"grad", grad},
+    {"setGrad", set_grad},
+    {"setGradMode", set_grad_mode},
+    {"setThreads", set_threads},
+    {"threads", threads},
+    {"liveTensors", live_tensors},
+    {"liveBytes", live_bytes},
+    {"version", version},
+    {"buildDescription", build_description},
+    {"cudaDevices", cuda_devices},
+};
+
+// The tensors among an export's arguments, for its error message: `backward(float32[2,3])`.
+std::string describe_export(const Call& call, const Export& entry) {
+  std::string text = entry.name;
+  if (call.count == 0 || type_of(call.env, call.values[0]) != napi_number) return text;
+  try {
+    return text + "(" + describe_tensor(call.tensor(0)) + ")";
+  } catch (const std::exception&) {
+    return text;
+  }
+}
+
+napi_value call_export(napi_env env, napi_callback_info information) {
+  Call call{env, kMaxArguments, {}};
+  void* pointer = nullptr;
+  napi_get_cb_info(env, information, &call.count, call.values.data(), nullptr, &pointer);
+  const Export& entry = *static_cast<const Export*>(pointer);
+  return guarded(
+      env, [&] { return entry.body(call); }, [&] { return describe_export(call, entry); });
+}
+
+// The tables above belong to one thread: gradient mode and handles would be wrong in a second one.
+bool is_first_thread() {
+  static const std::thread::id first = std::this_thread::get_id();
+  return first == std::this_thread::get_id();
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  if (!is_first_thread()) {
+    napi_throw_error(env, nullptr, "the native addon is loaded in another thread of this process; use it from that one only");
+    return nullptr;
+  }
+  napi_value function;
+  napi_create_function(env, "call", NAPI_AUTO_LENGTH, call_by_index, nullptr, &function);
+  napi_set_named_property(env, exports, "call", function);
+  for (const Export& entry : kExports) {
+    napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, call_export, const_cast<Export*>(&entry), &function);
+    napi_set_named_property(env, exports, entry.name, function);
+  }
+  return exports;
+}

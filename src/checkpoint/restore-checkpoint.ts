@@ -1,0 +1,15 @@
+import { type Manifest, readManifest, verifyFiles } from './manifest.ts';
+
+/**
+ * Checks that a checkpoint is what was saved, before anything is loaded from it.
+ *
+ * @param directory of one checkpoint, for example `runs/a/checkpoints/step-000012`
+ * @throws BoundaryError("checkpoint") naming the file that is missing, cut short or altered
+ */
+export async function restoreCheckpoint(
+  directory: string,
+): Promise<{ readonly directory: string; readonly manifest: Manifest }> {
+  const manifest = await readManifest(directory);
+  await verifyFiles(directory, manifest);
+  return { directory, manifest };
+}

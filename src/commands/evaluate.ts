@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { loadConfig } from '../config/load-config.ts';
+import { BoundaryError } from '../errors.ts';
+import { evaluateTeam } from '../evaluate.ts';
+import { agentNames } from '../rollout/team.ts';
+import { wireEvaluation } from '../wiring.ts';
+import { type Command, optional, repeated } from './command.ts';
+import { createProgress, percent, screenFor } from './progress.ts';
+import { resultOf } from './run-training.ts';
+
+export const evaluateCommand: Command = {
+  summary:
+    'Play the held-out tasks and grade them by rule: mean, majority vote, pass@k, 95 % interval.',
+  operands: ['CONFIG'],
+  options: {
+    set: {
+      type: 'string',
+      multiple: true,
+      help: 'override a key, for example evaluation.samplesPerTask=4',
+    },
+    checkpoint: {
+      type: 'string',
+      help: 'folder of a checkpoint to evaluate (default: the untrained team)',
+    },
+    output: {
+      type: 'string',
+      help: 'folder of the record (default: runs/ and the name, with -evaluation)',
+    },
+  },
+  run: async (request) => {
+    const config = await loadConfig(request.operands[0] as string, repeated(request, 'set'));
+    const directory = resolve(
+      optional(request, 'output') ?? join('runs', `${config.name}-evaluation`),
+    );
+    refuseTakenDirectory(directory);
+    const watch = createProgress(screenFor(request.json ? process.stderr : process.stdout), {
+      steps: 0,
+      agents: agentNames(config.team),
+    });
+    const checkpoint = optional(request, 'checkpoint');
+    const { training, close } = await wireEvaluation(config, {
+      ...{ directory, watch },
+      ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
+    });
+    try {
+      const evaluation = await evaluateTeam(training, 'evaluation', training.heldOut);
+      const result = { ...resultOf(evaluation), failed: evaluation.failed, record: directory };
+      if (!request.json) {
+        const passes = Object.entries(evaluation.passAtK).map(
+          ([k, value]) => `pass@${k} ${percent(value)}`,
+        );
+        console.log(
+          `majority vote ${percent(evaluation.majority)}, ${passes.join(', ')}; record: ${directory}`,
+        );
+      }
+      return result;
+    } finally {
+      await close();
+    }
+  },
+};
+
+/** An evaluation is one fact: it is not gone on with, and not written over. */
+function refuseTakenDirectory(directory: string): void {
+  if (!existsSync(join(directory, 'run.db'))) return;
+  throw new BoundaryError(
+    'config',
+    `${directory} already holds a record; name another folder with --output`,
+  );
+}

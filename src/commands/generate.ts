@@ -1,0 +1,68 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BoundaryError } from '../errors.ts';
+import { seedFor } from '../random.ts';
+import { type Command, integer, optional, type Request, required } from './command.ts';
+import { modelOptions, withSampler } from './open-sampler.ts';
+import { readTokens } from './read-tokens.ts';
+
+export const generateCommand: Command = {
+  summary: 'Continue sequences of token ids and print the continuations’ ids, as JSON.',
+  operands: [],
+  options: {
+    ...modelOptions,
+    'max-tokens': { type: 'string', help: 'most ids to add' },
+    greedy: { type: 'boolean', help: 'always take the most probable token' },
+    temperature: { type: 'string', help: 'sampling temperature, default 1' },
+    seed: { type: 'string', help: 'seed of the samples, default 0' },
+  },
+  run: async (request) => {
+    const prompts = await readTokens(required(request, 'tokens'));
+    const seed = integer(request, 'seed', 0) ?? 0;
+    const params = {
+      maxTokens: integer(request, 'max-tokens', 1) ?? 64,
+      temperature: temperatureOf(request),
+      stopTokens: await stopTokensOf(required(request, 'model')),
+    };
+    const sequences = await withSampler(request, (sampler) =>
+      Promise.all(
+        prompts.map((prompt, row) =>
+          sampler.sample(prompt, { ...params, seed: seedFor(seed, row) }),
+        ),
+      ),
+    );
+    const rows = sequences.map(({ tokens }) => [...tokens]);
+    if (!request.json) console.log(JSON.stringify(rows));
+    return rows;
+  },
+};
+
+function temperatureOf(request: Request): number {
+  if (request.values.greedy === true) return 0;
+  const text = optional(request, 'temperature') ?? '1';
+  const temperature = Number(text);
+  if (temperature >= 0) return temperature;
+  throw new BoundaryError('config', `--temperature: expected a number of at least 0, got ${text}`);
+}
+
+/** As `generate` of transformers: the ids that `generation_config.json`, or else `config.json`, names as end. */
+async function stopTokensOf(directory: string): Promise<number[]> {
+  for (const name of ['generation_config.json', 'config.json']) {
+    const end = await endOfSequence(join(directory, name));
+    if (end !== undefined) return end;
+  }
+  return [];
+}
+
+async function endOfSequence(file: string): Promise<number[] | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new BoundaryError('config', `${file} cannot be read`, { cause: error });
+  }
+  const end: unknown = JSON.parse(text).eos_token_id;
+  if (typeof end === 'number') return [end];
+  return Array.isArray(end) ? end.filter((id) => typeof id === 'number') : undefined;
+}

@@ -1,0 +1,90 @@
+import type { Watch } from '../methods/training.ts';
+import type { Metrics } from '../types/metrics.ts';
+
+/** Where progress goes: a terminal gets one line that moves, anything else plain lines. */
+export type Screen = {
+  readonly isTerminal: boolean;
+  readonly write: (text: string) => void;
+};
+
+/** Progress of a run as people like to watch it. */
+export function createProgress(
+  screen: Screen,
+  run: { readonly steps: number; readonly agents: readonly string[] },
+): Watch {
+  const started = performance.now();
+  let firstStep: number | undefined;
+  let shown = false;
+  const clear = () => {
+    if (shown) screen.write('\r\x1b[2K');
+    shown = false;
+  };
+  const line = (text: string) => {
+    clear();
+    screen.write(`${text}\n`);
+  };
+  return {
+    note: (text) => line(`  ${text}`),
+    waiting: (what, done, of) => {
+      if (!screen.isTerminal) return;
+      screen.write(`\r\x1b[2K  waiting for ${what}: ${done}/${of}`);
+      shown = true;
+    },
+    step: (step, metrics) => {
+      firstStep ??= step;
+      const pace = (performance.now() - started) / (step - firstStep + 1);
+      line(
+        describeStep(step, metrics, { ...run, secondsLeft: (pace * (run.steps - step)) / 1000 }),
+      );
+    },
+    evaluated: (name, metrics) => line(describeEvaluation(name, metrics)),
+  };
+}
+
+/** For `--json`: people who watch still see progress, on stderr. */
+export function screenFor(stream: NodeJS.WriteStream): Screen {
+  return { isTerminal: stream.isTTY === true, write: (text) => stream.write(text) };
+}
+
+function describeStep(
+  step: number,
+  metrics: Metrics,
+  run: { readonly steps: number; readonly agents: readonly string[]; readonly secondsLeft: number },
+): string {
+  const scores = run.agents.map((agent) => `${agent} ${fixed(metrics[`score/${agent}`], 1)}`);
+  const tokens = metrics['sampled-tokens'];
+  const seconds = metrics['play-seconds'];
+  const speed = tokens !== undefined && seconds ? `${Math.round(tokens / seconds)} tok/s` : '';
+  const left = run.secondsLeft > 0 ? `${duration(run.secondsLeft)} left` : '';
+  return [
+    `step ${String(step).padStart(String(run.steps).length)}/${run.steps}`,
+    `team ${percent(metrics.accuracy)}`,
+    `coach ${scores.join(' · ')}`,
+    metrics.failed ? `${metrics.failed} plays failed` : '',
+    speed,
+    left,
+  ]
+    .filter((part) => part !== '')
+    .join('  ');
+}
+
+function describeEvaluation(name: string, metrics: Metrics): string {
+  const interval = `95 % interval ${percent(metrics['accuracy-low'])} to ${percent(metrics['accuracy-high'])}`;
+  const failed = metrics.failed ? `, ${metrics.failed} plays failed` : '';
+  return `evaluation ${name}: team ${percent(metrics.accuracy)} on ${metrics.tasks} tasks (${interval})${failed}`;
+}
+
+/** A share as a percentage; a dash when it was not measured. */
+export function percent(share: number | undefined): string {
+  return share === undefined ? '–' : `${(share * 100).toFixed(1)} %`;
+}
+
+function fixed(value: number | undefined, digits: number): string {
+  return value === undefined ? '–' : value.toFixed(digits);
+}
+
+/** Seconds as `45 s` or `3 min 20 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import type { RunConfig } from '../config/schema.ts';
+import { writeReport } from '../dashboard/report.ts';
+import { type Evaluation, summarizeEvaluation } from '../evaluate.ts';
+import { mappaStep } from '../methods/mappa.ts';
+import type { Watch } from '../methods/training.ts';
+import { agentNames } from '../rollout/team.ts';
+import { gainBetween } from '../run/accuracy.ts';
+import type { Run } from '../run/run-store.ts';
+import { train } from '../train.ts';
+import { wire } from '../wiring.ts';
+
+/** What a finished run came to; the object that `--json` prints. */
+export type TrainingResult = {
+  readonly run: string;
+  readonly report: string;
+  readonly seed: number;
+  readonly before?: EvaluationResult;
+  readonly after?: EvaluationResult;
+  /** After − before, paired by task. */
+  readonly gain?: { readonly gain: number; readonly low: number; readonly high: number };
+  /** Agent → mean coach score (0–10) over the first and the last steps. */
+  readonly perAgent: Readonly<Record<string, AgentResult>>;
+  readonly trainSeconds: number;
+};
+
+export type EvaluationResult = {
+  readonly accuracy: number;
+  readonly interval: readonly [number, number];
+  readonly majority: number;
+  readonly passAtK: Readonly<Record<string, number>>;
+  readonly tasks: number;
+  readonly samples: number;
+};
+
+export type AgentResult = { readonly firstScore?: number; readonly lastScore?: number };
+
+/** Trains a run to its end and writes its report. */
+export async function runTraining(
+  config: RunConfig,
+  options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
+): Promise<TrainingResult> {
+  const started = performance.now();
+  const { training, from, checkpoint, close } = await wire(config, options);
+  const report = join(options.directory, 'report.html');
+  try {
+    if (from > 1) options.watch.note(`resuming after step ${from - 1}`);
+    await train(training, mappaStep, { from, checkpoint });
+    writeReport(training.run, report);
+    return {
+      run: options.directory,
+      report,
+      seed: config.seed,
+      ...evaluationsOf(training.run),
+      perAgent: agentResults(training.run, agentNames(config.team)),
+      trainSeconds: (performance.now() - started) / 1000,
+    };
+  } finally {
+    await close();
+  }
+}
+
+function evaluationsOf(run: Run): Pick<TrainingResult, 'before' | 'after' | 'gain'> {
+  const named = new Map(run.evaluations().map(({ name, rows }) => [name, rows]));
+  const base = named.get('base');
+  const trained = named.get('trained');
+  if (!base || !trained) return {};
+  const before = resultOf(summarizeEvaluation('base', base));
+  const after = resultOf(summarizeEvaluation('trained', trained));
+  const gain = gainBetween(base, trained);
+  return {
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+    ...(gain === undefined ? {} : { gain }),
+  };
+}
+
+/** An evaluation as `--json` prints it; undefined when nothing was played. */
+export function resultOf({
+  accuracy,
+  majority,
+  passAtK,
+}: Evaluation): EvaluationResult | undefined {
+  if (accuracy === undefined) return undefined;
+  const { accuracy: mean, low, high, tasks, samples } = accuracy;
+  return { accuracy: mean, interval: [low, high], majority, passAtK, tasks, samples };
+}
+
+function agentResults(run: Run, agents: readonly string[]): Record<string, AgentResult> {
+  const steps = run.metrics();
+  const meanScore = (agent: string, part: typeof steps) => {
+    const scores = part.flatMap(({ metrics }) => metrics[`score/${agent}`] ?? []);
+    return scores.length === 0
+      ? undefined
+      : scores.reduce((sum, score) => sum + score, 0) / scores.length;
+  };
+  const edge = Math.min(3, steps.length);
+  return Object.fromEntries(
+    agents.map((agent) => {
+      const firstScore = meanScore(agent, steps.slice(0, edge));
+      const lastScore = meanScore(agent, steps.slice(-edge));
+      return [
+        agent,
+        {
+          ...(firstScore === undefined ? {} : { firstScore }),
+          ...(lastScore === undefined ? {} : { lastScore }),
+        },
+      ];
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { loadConfig } from '../config/load-config.ts';
+import { BoundaryError } from '../errors.ts';
+import { agentNames } from '../rollout/team.ts';
+import { type Command, optional, repeated } from './command.ts';
+import { createProgress, duration, percent, screenFor } from './progress.ts';
+import { runTraining, type TrainingResult } from './run-training.ts';
+
+export const trainCommand: Command = {
+  summary: 'Train a team as a config file says.',
+  operands: ['CONFIG'],
+  options: {
+    set: {
+      type: 'string',
+      multiple: true,
+      help: 'override a key, for example update.learningRate=1e-6',
+    },
+    output: {
+      type: 'string',
+      help: 'folder of the run (default: runs/ and the name in the config)',
+    },
+    resume: { type: 'boolean', help: 'go on with the run in that folder' },
+  },
+  run: async (request) => {
+    const config = await loadConfig(request.operands[0] as string, repeated(request, 'set'));
+    const directory = resolve(
+      optional(request, 'output') ?? config.output ?? join('runs', config.name),
+    );
+    const resume = request.values.resume === true;
+    refuseWrongDirectory(directory, resume);
+    const watch = createProgress(screenFor(request.json ? process.stderr : process.stdout), {
+      steps: config.training.steps,
+      agents: agentNames(config.team),
+    });
+    const result = await runTraining(config, { directory, resume, watch });
+    if (!request.json) console.log(describeResult(result));
+    return result;
+  },
+};
+
+function refuseWrongDirectory(directory: string, resume: boolean): void {
+  const exists = existsSync(join(directory, 'run.db'));
+  if (exists === resume) return;
+  throw new BoundaryError(
+    'config',
+    exists
+      ? `${directory} already holds a run; add --resume to go on with it, or name another folder with --output`
+      : `there is no run to resume in ${directory}; leave out --resume to start one`,
+  );
+}
+
+/** The result as a person reads it. */
+export function describeResult(result: TrainingResult): string {
+  const lines: string[] = [''];
+  const { before, after, gain } = result;
+  if (before && after && gain) {
+    const points = (share: number) => (share * 100).toFixed(1);
+    lines.push(
+      `team accuracy  ${percent(before.accuracy)} → ${percent(after.accuracy)}  (${gain.gain < 0 ? '' : '+'}${points(gain.gain)} points, 95 % interval ${points(gain.low)} to ${points(gain.high)}, on ${after.tasks} held-out tasks)`,
+    );
+  }
+  for (const [agent, { firstScore, lastScore }] of Object.entries(result.perAgent)) {
+    if (firstScore === undefined || lastScore === undefined) continue;
+    lines.push(
+      `  ${agent.padEnd(12)} coach ${firstScore.toFixed(1)} → ${lastScore.toFixed(1)} of 10`,
+    );
+  }
+  lines.push(`took ${duration(result.trainSeconds)}; report: ${result.report}`);
+  return lines.join('\n');
+}

@@ -1,0 +1,86 @@
+import { expect, test } from 'vitest';
+import { defineTeam } from '../rollout/team.ts';
+import { configAsJson, resolveConfig } from './load-config.ts';
+import type { RunInput } from './schema.ts';
+
+const team = defineTeam({
+  name: 'pair',
+  agents: { first: { role: 'First', maxTokens: 8 } },
+  play: async () => 'done',
+});
+const minimal: RunInput = {
+  name: 'test',
+  team,
+  model: { path: 'model' },
+  tasks: { train: 'tasks.json' },
+  coach: 'google/gemini-2.5-flash',
+};
+const options = { directory: '/project', where: 'teamtune.config.ts' };
+
+test('defaults fill what a config leaves out, and paths count from the config’s folder', () => {
+  const config = resolveConfig(minimal, options);
+  expect(config.credit.klCoefficient).toBe(0.01);
+  expect(config.model.path).toBe('/project/model');
+});
+
+test('an override wins, is typed as JSON where it is JSON, and does not touch the user’s object', () => {
+  const overrides = ['update.learningRate=1e-6', 'credit.source=outcome', 'training.steps=3'];
+  const config = resolveConfig(minimal, { ...options, overrides });
+  expect(config.update.learningRate).toBe(1e-6);
+  expect(config.credit.source).toBe('outcome');
+  expect(config.training.steps).toBe(3);
+  expect(minimal.training).toBeUndefined();
+});
+
+test('an unknown key is refused with the nearest known one', () => {
+  const overrides = ['update.learningrate=1'];
+  expect(() => resolveConfig(minimal, { ...options, overrides })).toThrow(
+    'unknown key update.learningrate (did you mean update.learningRate?)',
+  );
+});
+
+test('a wrong value is refused with its key, what was expected and what came', () => {
+  const overrides = ['rollout.tasksPerStep=-1'];
+  expect(() => resolveConfig(minimal, { ...options, overrides })).toThrow(
+    /rollout\.tasksPerStep: .*>0.*, got -1/,
+  );
+});
+
+test('an override without a value is refused', () => {
+  expect(() => resolveConfig(minimal, { ...options, overrides: ['seed'] })).toThrow(
+    'expected key.path=value',
+  );
+});
+
+test('the stored config is plain JSON', () => {
+  const json = JSON.parse(JSON.stringify(configAsJson(resolveConfig(minimal, options))));
+  expect(json.team).toEqual({ name: 'pair', agents: team.agents });
+  expect(json.coach).toBe('google/gemini-2.5-flash');
+});
+
+test.each([
+  [
+    { team: { ...team, agents: { first: { role: 'First', maxTokens: -3 } } } },
+    /team\.agents\.first\.maxTokens: .*>0, got -3/,
+  ],
+  [
+    { team: { ...team, agents: { first: { role: 'F', maxToken: 3, maxTokens: 1 } } } },
+    /team\.agents\.first: .*maxToken/,
+  ],
+  [{ tasks: { train: [{ id: 'a' }] } }, /tasks\.train\.0\.prompt: /],
+  [
+    {
+      tasks: {
+        train: [
+          { id: 'a', prompt: 'x' },
+          { id: 'a', prompt: 'y' },
+        ],
+      },
+    },
+    'two tasks have the id a',
+  ],
+  [{ tasks: { train: [] } }, 'tasks.train: expected the path of a task file, or an array of tasks'],
+  [{ team: { name: 'nobody' } }, 'team: expected a team made by defineTeam'],
+])('teams and tasks given in code are checked as well: %j', (change, sentence) => {
+  expect(() => resolveConfig({ ...minimal, ...change } as RunInput, options)).toThrow(sentence);
+});

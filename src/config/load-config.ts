@@ -1,0 +1,180 @@
+import { access } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { closest } from 'fastest-levenshtein';
+import type { z } from 'zod';
+import { BoundaryError, messageOf } from '../errors.ts';
+import { type RunConfig, type RunInput, runSchema } from './schema.ts';
+
+const pathKeys = ['model.path', 'tasks.train', 'tasks.heldOut', 'output'];
+
+/**
+ * Reads a config file, applies `key.path=value` overrides and checks everything at once.
+ * Relative paths in the file count from the file's folder, in overrides from the working directory.
+ *
+ * @throws BoundaryError("config") naming the key, what was expected and what came
+ */
+export async function loadConfig(
+  file: string,
+  overrides: readonly string[] = [],
+): Promise<RunConfig> {
+  const path = resolve(file);
+  const input = await importConfig(path);
+  return resolveConfig(input, { directory: dirname(path), where: file, overrides });
+}
+
+/** The same for a config that is already an object. */
+export function resolveConfig(
+  input: RunInput,
+  options: {
+    readonly directory: string;
+    readonly where: string;
+    readonly overrides?: readonly string[];
+  },
+): RunConfig {
+  const rooted = resolvePaths(structuredInput(input), options.directory);
+  const complete = (options.overrides ?? []).reduce(applyOverride, rooted);
+  const parsed = runSchema.safeParse(complete);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => explainIssue(issue, complete));
+  throw new BoundaryError('config', `${options.where}: ${problems.join('; ')}`);
+}
+
+async function importConfig(path: string): Promise<RunInput> {
+  try {
+    await access(path);
+  } catch (cause) {
+    const message = `there is no config file at ${path}; pass the path of a teamtune.config.ts`;
+    throw new BoundaryError('config', message, { cause });
+  }
+  try {
+    const loaded: { default?: unknown } = await import(pathToFileURL(path).href);
+    if (typeof loaded.default === 'object' && loaded.default !== null) {
+      return loaded.default as RunInput;
+    }
+  } catch (cause) {
+    throw new BoundaryError('config', `${path} could not be loaded: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  throw new BoundaryError('config', `${path} must have \`export default defineRun({ … })\``);
+}
+
+type Tree = { [key: string]: unknown };
+
+/** Plain objects are copied so that overrides never write into the user's module; anything else is kept as it is. */
+function structuredInput(value: RunInput): Tree {
+  return copyTree(value as Tree, 2);
+}
+
+function copyTree(tree: Tree, depth: number): Tree {
+  const entries = Object.entries(tree).map(([key, value]) =>
+    depth > 1 && isPlain(value) ? [key, copyTree(value, depth - 1)] : [key, value],
+  );
+  return Object.fromEntries(entries);
+}
+
+function isPlain(value: unknown): value is Tree {
+  return (
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  );
+}
+
+function resolvePaths(tree: Tree, directory: string): Tree {
+  for (const key of pathKeys) {
+    const [holder, last] = holderOf(tree, key);
+    const value = holder?.[last];
+    if (holder && typeof value === 'string') holder[last] = resolve(directory, value);
+  }
+  return tree;
+}
+
+function holderOf(tree: Tree, key: string): [Tree | undefined, string] {
+  const parts = key.split('.');
+  const last = parts.pop() as string;
+  let holder: unknown = tree;
+  for (const part of parts) holder = isPlain(holder) ? holder[part] : undefined;
+  return [isPlain(holder) ? holder : undefined, last];
+}
+
+function applyOverride(tree: Tree, override: string): Tree {
+  const split = override.indexOf('=');
+  if (split < 1) {
+    throw new BoundaryError('config', `--set ${override}: expected key.path=value`);
+  }
+  const key = override.slice(0, split);
+  const text = override.slice(split + 1);
+  const section = key.split('.')[0] as string;
+  const copy = { ...tree };
+  if (key.includes('.')) copy[section] = isPlain(tree[section]) ? { ...tree[section] } : {};
+  const [holder, last] = holderOf(copy, key);
+  if (!holder) throw new BoundaryError('config', `--set ${key}: no such key`);
+  holder[last] = pathKeys.includes(key) ? resolve(text) : parseValue(text);
+  return copy;
+}
+
+function parseValue(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not JSON: a bare word such as `outcome` is itself the value.
+    return text;
+  }
+}
+
+function explainIssue(issue: z.core.$ZodIssue, input: Tree): string {
+  const path = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(issue.path);
+    return issue.keys
+      .map((key) => {
+        const full = [...issue.path, key].join('.');
+        return `unknown key ${full}${known.length > 0 ? ` (did you mean ${[...issue.path, closest(key, known)].join('.')}?)` : ''}`;
+      })
+      .join('; ');
+  }
+  const [holder, last] = holderOf(input, path);
+  const came = holder && last in holder ? `, got ${describe(holder[last])}` : ', but it is missing';
+  return `${path || 'the config'}: ${issue.message}${came}`;
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'object' || typeof value === 'function'
+    ? `${Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : 'a function'}`
+    : JSON.stringify(value);
+}
+
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema: unknown = runSchema;
+  for (const part of path) schema = unwrap(shapeOf(schema)?.[String(part)]);
+  return Object.keys(shapeOf(schema) ?? {});
+}
+
+function shapeOf(schema: unknown): Tree | undefined {
+  const shape = (schema as { shape?: unknown } | undefined)?.shape;
+  return isPlain(shape) || typeof shape === 'object' ? (shape as Tree) : undefined;
+}
+
+function unwrap(schema: unknown): unknown {
+  const inner = (schema as { unwrap?: () => unknown } | undefined)?.unwrap;
+  return typeof inner === 'function' ? inner.call(schema) : schema;
+}
+
+/** The resolved config as plain JSON, as it is stored with the run. */
+export function configAsJson(config: RunConfig): unknown {
+  const { team, coach, tasks, ...rest } = config;
+  const source = (tasks_: string | readonly unknown[] | undefined) =>
+    typeof tasks_ === 'object' ? `${tasks_.length} tasks given in code` : tasks_;
+  return {
+    ...rest,
+    team: { name: team.name, agents: team.agents },
+    coach: coachName(coach),
+    tasks: { train: source(tasks.train), heldOut: source(tasks.heldOut) },
+  };
+}
+
+function coachName(coach: RunConfig['coach']): string {
+  if (typeof coach === 'string') return coach;
+  if ('modelId' in coach) return coach.modelId;
+  return coach.name || 'a function';
+}

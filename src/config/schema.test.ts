@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { runSchema } from './schema.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = readFileSync(join(root, 'docs/configuration.md'), 'utf8');
+
+/** `key.path` → its schema, for every key that holds a value. */
+function keysOf(schema: unknown, path: readonly string[] = []): Map<string, unknown> {
+  const inner = (schema as { unwrap?: () => unknown }).unwrap?.() ?? schema;
+  const shape = (inner as { shape?: Readonly<Record<string, unknown>> }).shape;
+  if (shape === undefined) return new Map([[path.join('.'), schema]]);
+  return new Map(
+    Object.entries(shape).flatMap(([key, value]) => [...keysOf(value, [...path, key])]),
+  );
+}
+
+const keys = keysOf(runSchema);
+const rows = [...page.matchAll(/^\| `([\w.]+)` \| (.+?) \|/gm)].map(
+  ([, key = '', given = '']) => [key, given] as const,
+);
+
+test('the page names every key of a run, and no other', () => {
+  expect(rows.map(([key]) => key).toSorted()).toEqual([...keys.keys()].toSorted());
+});
+
+test('the page states the defaults that hold', () => {
+  for (const [key, given] of rows) {
+    const parsed = (keys.get(key) as typeof runSchema).safeParse(undefined);
+    const written = given.replaceAll('`', '');
+    if (written === 'required') expect(parsed.success, key).toBe(false);
+    else if (written === '–') expect(parsed, key).toMatchObject({ success: true, data: undefined });
+    else expect(String(parsed.data), key).toBe(String(Number(written) || written));
+  }
+});
+
+test('a run has at most 60 keys, and each is read outside the config', () => {
+  expect(keys.size).toBeLessThanOrEqual(60);
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .filter((file) => !file.startsWith('config'))
+    .filter((file) => file === 'wiring.ts' || file.startsWith('commands'))
+    .map((file) => readFileSync(join(root, 'src', file), 'utf8'))
+    .join('\n');
+  const unread = [...keys.keys()].filter((key) => {
+    const last = key.split('.').at(-1) ?? '';
+    return !new RegExp(`\\b${last}\\b`).test(sources);
+  });
+  expect(unread).toEqual([]);
+});

@@ -1,0 +1,223 @@
+import type { LanguageModel } from 'ai';
+import { z } from 'zod';
+import { agentNames, type Team } from '../rollout/team.ts';
+import type { Coach, CoachRequest } from '../types/feedback.ts';
+import type { Task } from '../types/task.ts';
+
+const positive = z.number().positive();
+const count = z.int().positive();
+const share = z.number().min(0).max(1);
+
+/** A coach as a plain function: points 0–10, or a reason why there are none. */
+export type CoachFunction = (request: CoachRequest) => Promise<CoachVerdict> | CoachVerdict;
+export type CoachVerdict =
+  | number
+  | { readonly score: number; readonly reason: string }
+  | { readonly unscored: string };
+
+/** A language model object of the AI SDK. */
+export type LanguageModelObject = Exclude<LanguageModel, string>;
+
+/** Who may be named as coach. */
+export type CoachChoice = string | Coach | CoachFunction | LanguageModelObject;
+
+const agent = z.strictObject({
+  role: z.string().min(1),
+  instructions: z.string().optional(),
+  maxTokens: count,
+  maxTurns: count.optional(),
+  tools: z.array(z.string()).optional(),
+});
+
+const team = z
+  .custom<Team>(isTeam, {
+    message: 'expected a team made by defineTeam({ name, agents, play }) with at least one agent',
+    abort: true,
+  })
+  .superRefine(({ agents }, context) => {
+    for (const [name, declaration] of Object.entries(agents)) {
+      for (const { path, message } of agent.safeParse(declaration).error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path: ['agents', name, ...path], message });
+      }
+    }
+  });
+
+function isTeam(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'play' in value &&
+    typeof value.play === 'function' &&
+    'agents' in value &&
+    agentNames(value as Team).length > 0
+  );
+}
+
+const coach = z.custom<CoachChoice>(
+  (value) =>
+    (typeof value === 'string' && value.includes('/')) ||
+    typeof value === 'function' ||
+    (typeof value === 'object' && value !== null && ('score' in value || 'modelId' in value)),
+  'expected a model name such as "google/gemini-2.5-flash", an AI SDK model, a coach, or a function',
+);
+
+const task = z.looseObject({
+  id: z.string().min(1),
+  prompt: z.string().min(1),
+  answer: z.string().optional(),
+});
+
+const taskSource = z
+  .custom<string | readonly Task[]>((value) => typeof value === 'string' || isFilled(value), {
+    message: 'expected the path of a task file, or an array of tasks',
+    abort: true,
+  })
+  .superRefine((source, context) => {
+    if (typeof source === 'string') return;
+    const parsed = z.array(task).safeParse(source);
+    for (const { path, message } of parsed.error?.issues ?? []) {
+      context.addIssue({ code: 'custom', path: [...path], message });
+    }
+    const ids = source.map(({ id }) => id);
+    const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+    if (twice === undefined || !parsed.success) return;
+    context.addIssue({ code: 'custom', message: `two tasks have the id ${twice}` });
+  });
+
+function isFilled(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0;
+}
+
+const model = z.strictObject({
+  /** Hugging Face folder: config.json, *.safetensors, tokenizer.json, chat template. */
+  path: z.string(),
+  /** Where tensors live. */
+  device: z.string().default('cpu'),
+  dtype: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
+  /** Threads of the engine; absent = all cores. Results are bit-equal only at equal thread counts. */
+  threads: count.optional(),
+  /** Most actions sampled in one batch; bounds the cache. */
+  maxRows: count.default(64),
+  /** Most tokens (padding included) of one forward and backward pass; bounds memory. */
+  microBatchTokens: count.default(8192),
+});
+
+const adapter = z.strictObject({
+  /** LoRA rank of every agent's adapter (Hu et al. 2021). */
+  rank: count.default(8),
+  /** Scale of the adapter is alpha/rank. */
+  alpha: positive.default(16),
+});
+
+const rollout = z.strictObject({
+  tasksPerStep: count.default(16),
+  samplesPerTask: count.default(2),
+  /** 1 = the policy itself; anything else is off-policy and not corrected for. */
+  temperature: positive.default(1),
+  /** Plays at once. */
+  concurrency: count.default(64),
+  playTimeoutSeconds: positive.default(600),
+  /** Most tokens of one action, where that is less than the agent's own limit. */
+  maxActionTokens: count.optional(),
+  /** A step with a larger share of broken plays stops the run. */
+  failedShareLimit: share.default(0.25),
+  /** Seconds of CPU one tool call may take. */
+  toolTimeoutSeconds: positive.default(30),
+  /** Tool interpreters running at once. */
+  toolWorkers: count.default(1),
+});
+
+const coaching = z.strictObject({
+  concurrency: count.default(16),
+  /** Deadline of one verdict, retries included. */
+  timeoutSeconds: positive.default(60),
+  /** Tries of one call when it fails in passing (429, 5xx, connection resets). */
+  maxAttempts: count.default(5),
+  /** Shows the coach the task's ground truth. The method needs none. */
+  showAnswer: z.boolean().default(false),
+  /** A step with a larger share of unscored actions stops the run. */
+  unscoredShareLimit: share.default(0.25),
+});
+
+const credit = z.strictObject({
+  /** What an action is rewarded with: its own score, or the play's final grade. */
+  source: z.enum(['coach', 'outcome']).default('coach'),
+  /** How rewards become advantages; MAPPA's is reinforce-plus-plus. */
+  estimator: z
+    .enum(['reinforce-plus-plus', 'reinforce', 'reinforce-baseline', 'rloo', 'grpo'])
+    .default('reinforce-plus-plus'),
+  /** β of the per-token k1 penalty against the base, in reward units per nat. */
+  klCoefficient: z.number().nonnegative().default(0.01),
+  /** Discount within an action. */
+  gamma: z.number().min(0).max(1).default(1),
+  /** Rewards that differ less than this (standard deviation) carry no signal and give no credit. */
+  sigmaFloor: z.number().nonnegative().default(1e-4),
+});
+
+const update = z.strictObject({
+  learningRate: positive.default(1e-5),
+  schedule: z.enum(['constant', 'linear', 'cosine']).default('constant'),
+  warmupSteps: z.int().nonnegative().default(0),
+  epochs: count.default(1),
+  /** Optimiser steps per pass over a step's actions. */
+  miniBatches: count.default(1),
+  /** Absolute bounds of the importance ratio. */
+  clipLow: positive.default(0.8),
+  clipHigh: positive.default(1.2),
+  /** Whether every token or every action counts the same. */
+  average: z.enum(['token', 'action']).default('token'),
+  beta1: share.default(0.9),
+  beta2: share.default(0.95),
+  eps: positive.default(1e-8),
+  weightDecay: z.number().nonnegative().default(0),
+  maxGradNorm: positive.default(1),
+  /** Nats by which sampler and trainer may differ at the first step. */
+  logprobGapLimit: positive.default(1e-3),
+});
+
+const training = z.strictObject({
+  steps: count.default(100),
+  /** Checkpoints kept, newest first; two are needed to resume after any crash. */
+  keepCheckpoints: z.int().min(2).default(3),
+});
+
+const evaluation = z.strictObject({
+  /** Evaluate on the held-out tasks after every this many steps; 0 = only before and after. */
+  every: z.int().nonnegative().default(0),
+  samplesPerTask: count.default(1),
+  /** 0 = greedy. */
+  temperature: z.number().nonnegative().default(1),
+});
+
+/** Every knob, once: unit, default and reason. */
+export const runSchema = z.strictObject({
+  name: z.string().regex(/^[\w.-]+$/, 'expected letters, digits, dots and dashes'),
+  seed: z.int().nonnegative().default(1),
+  /** Folder of the run; default `runs/<name>`. */
+  output: z.string().optional(),
+  team,
+  model,
+  adapter: adapter.prefault({}),
+  tasks: z.strictObject({
+    /** A JSON or JSON Lines file, or the tasks themselves. */
+    train: taskSource,
+    heldOut: taskSource.optional(),
+  }),
+  coach,
+  coaching: coaching.prefault({}),
+  rollout: rollout.prefault({}),
+  credit: credit.prefault({}),
+  update: update.prefault({}),
+  training: training.prefault({}),
+  evaluation: evaluation.prefault({}),
+});
+
+/** What a user writes: only what differs from the defaults. */
+export type RunInput = z.input<typeof runSchema>;
+/** What a run works with: every key resolved. */
+export type RunConfig = z.output<typeof runSchema>;
+
+/** Declares a run in `teamtune.config.ts`, typed end to end. */
+export function defineRun(run: RunInput): RunInput {
+  return run;
+}

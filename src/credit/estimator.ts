@@ -1,0 +1,22 @@
+/** One scored action as the arithmetic sees it. */
+export type Sample = {
+  /** All samples of one task share it; only the group estimators read it. */
+  readonly group: string;
+  /** In [0, 1]. */
+  readonly reward: number;
+  /** k1 per token, in nats. */
+  readonly kl_T: Float64Array;
+};
+
+export type EstimatorOptions = {
+  /** β: weight of the divergence from the reference in the token rewards. */
+  readonly klCoefficient: number;
+  /** γ: discount within one action. */
+  readonly gamma: number;
+};
+
+/** Samples of one agent → advantages per token, in the same order; pure. */
+export type Estimator = (
+  samples: readonly Sample[],
+  options: EstimatorOptions,
+) => readonly Float64Array[];

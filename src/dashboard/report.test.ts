@@ -1,0 +1,178 @@
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { fillSampleRun, sampleAction } from '../../test/support/sample-run.ts';
+import { openRun, type Run } from '../run/run-store.ts';
+import { writeReport } from './report.ts';
+import { gatherReport } from './report-numbers.ts';
+
+function newRun(): Run {
+  const directory = join(mkdtempSync(join(tmpdir(), 'teamtune-report-')), 'run');
+  return openRun(directory, { mode: 'create' });
+}
+
+function pageOf(run: Run): string {
+  const path = join(run.directory, 'report.html');
+  writeReport(run, path);
+  return readFileSync(path, 'utf8');
+}
+
+/** Records one play of two actions with given scores and outcome. */
+function recordPlay(run: Run, scope: number | string, id: string, scores: readonly number[]): void {
+  const actions = scores.map((_, turn) => sampleAction(`${id}/${turn}`));
+  for (const [at, action] of actions.entries()) {
+    run.recordAction(scope, action);
+    const score = scores[at] ?? 0;
+    run.recordFeedback({
+      kind: 'scored',
+      actionId: action.id,
+      score,
+      reason: `points ${score}`,
+      blame: score < 5 ? 'self' : 'none',
+    });
+  }
+  const [, taskId = ''] = id.split('/');
+  run.recordTrajectory(scope, { id, taskId, sample: 0, actions, answer: '7' });
+  run.recordOutcome({ trajectoryId: id, correct: (scores[0] ?? 0) >= 5 });
+}
+
+const hostile =
+  '</script></style></pre><img src=x onerror=alert(1)>"\'><svg onload=alert(1)>\u0000';
+
+test('Hostile text of agents, tools, coaches, tasks and the configuration stays text', () => {
+  const run = newRun();
+  run.setConfig({ [hostile]: hostile });
+  const id = `1/${hostile.replaceAll('/', '')}/0`;
+  const action = sampleAction(`${id}/0`, {
+    agent: hostile,
+    role: hostile,
+    text: hostile,
+    observationText: hostile,
+    toolResults: [{ tool: hostile, status: 'ok', output: hostile, durationMs: 1 }],
+  });
+  run.recordAction(1, action);
+  const trajectory = { id, taskId: hostile, sample: 0, actions: [action], answer: hostile };
+  run.recordTrajectory(1, trajectory);
+  const feedback = { kind: 'scored', actionId: action.id, score: 1, reason: hostile } as const;
+  run.recordFeedback({ ...feedback, blame: 'upstream', blamedAgent: hostile });
+  run.recordOutcome({ trajectoryId: id, correct: false, extracted: hostile });
+  const failure = { boundary: 'tool', message: hostile };
+  run.recordTrajectory(1, { id: '1/t/1', taskId: 't', sample: 1, actions: [], failure });
+  run.completeStep(1, 'step-000001', { [`score/${hostile}`]: 1 });
+  const page = pageOf(run);
+  run.close();
+  expect(page).toContain('&lt;/script&gt;&lt;/style&gt;');
+  expect(page).not.toMatch(/<script|<img|<svg onload|onerror=alert\(1\)>/);
+  expect(page.split('</style>')).toHaveLength(2);
+  expect(page).not.toContain('\u0000');
+});
+
+test('The page loads nothing, runs nothing and has no unbalanced part', () => {
+  const run = newRun();
+  fillSampleRun(run, { steps: 8, plays: 8, heldOut: 20 });
+  const page = pageOf(run);
+  expect(page).toContain("default-src 'none'");
+  expect(page).not.toMatch(/<script|<link|<img|src=|url\(|@import|https?:/);
+  expect(page).not.toMatch(/NaN|Infinity|undefined|\[object/);
+  for (const tag of [
+    'section',
+    'figure',
+    'svg',
+    'table',
+    'details',
+    'article',
+    'ol',
+    'ul',
+    'pre',
+  ]) {
+    const opened = page.match(new RegExp(`<${tag}[ >]`, 'g'))?.length ?? 0;
+    expect([tag, page.split(`</${tag}>`).length - 1]).toEqual([tag, opened]);
+  }
+  for (const [svg] of page.matchAll(/<svg[^>]*>/g)) {
+    expect(svg).toMatch(/role="img" aria-label="[^"]+"|aria-hidden="true"/);
+  }
+  // A report replaces the one before it and leaves nothing else beside it.
+  writeReport(run, join(run.directory, 'report.html'));
+  const names = readdirSync(run.directory).filter((name) => name.startsWith('report'));
+  expect(names).toEqual(['report.html']);
+  run.close();
+});
+
+test('The numbers are those of the run', () => {
+  const run = newRun();
+  for (const task of ['a', 'b', 'c', 'd']) {
+    recordPlay(run, 'eval:base', `eval:base/${task}/0`, []);
+    recordPlay(run, 'eval:trained', `eval:trained/${task}/0`, []);
+    const row = { taskId: task, sample: 0, trajectoryId: `eval:base/${task}/0` };
+    run.recordEvaluation('base', [{ ...row, correct: task === 'a' }]);
+    const later = { ...row, trajectoryId: `eval:trained/${task}/0`, correct: task !== 'd' };
+    run.recordEvaluation('trained', [later]);
+  }
+  recordPlay(run, 1, '1/x/0', [2, 4]);
+  run.completeStep(1, 'step-000001', { 'kl/solver': 0.5, seconds: 30 });
+  recordPlay(run, 2, '2/x/0', [8, 9]);
+  run.completeStep(2, 'step-000002', { accuracy: 1, seconds: 31 });
+  const report = gatherReport(run);
+  expect(report.evaluations.map(({ name, step }) => [name, step])).toEqual([
+    ['base', 0],
+    ['trained', 2],
+  ]);
+  expect(report.gain?.gain).toBe(0.5);
+  expect(report.agents).toEqual([
+    {
+      agent: 'solver',
+      actions: 4,
+      firstScore: 3,
+      lastScore: 8.5,
+      scored: 1,
+      tokensPerAction: 3,
+    },
+  ]);
+  expect(report.scores[0]?.points).toEqual([
+    { step: 1, value: 3 },
+    { step: 2, value: 8.5 },
+  ]);
+  expect(report.diagnostics).toEqual({
+    kl: [{ name: 'solver', points: [{ step: 1, value: 0.5 }] }],
+  });
+  expect(report.totals).toEqual({ plays: 2, actions: 4, tokens: 12, seconds: 61 });
+  const page = pageOf(run);
+  expect(page).toContain('teamtune run: 25.0 % to 75.0 %');
+  expect(page).toContain('+50.0 points');
+  run.close();
+});
+
+test('The examples are a blamed failure, the same task fixed, and a held-out task solved', () => {
+  const run = newRun();
+  fillSampleRun(run, { steps: 30, plays: 8, heldOut: 30 });
+  const { examples } = gatherReport(run);
+  const [early, fixed, trained] = examples;
+  expect(examples).toHaveLength(3);
+  expect(early?.outcome?.correct).toBe(false);
+  expect(early?.why).toContain('traced the fault to solver');
+  expect(fixed?.outcome?.correct).toBe(true);
+  expect(fixed?.trajectory.taskId).toBe(early?.trajectory.taskId);
+  expect(trained?.trajectory.id).toMatch(/^eval:trained\//);
+  const page = pageOf(run);
+  expect(page).toContain('Fault: solver');
+  expect(page).toContain(early?.trajectory.answer);
+  run.close();
+});
+
+test('A run that has only begun gives a page that says so', () => {
+  const run = newRun();
+  expect(pageOf(run)).toContain('No evaluation is recorded yet');
+  recordPlay(run, 0, '0/x/0', [5]);
+  run.completeStep(0, 'step-000000');
+  expect(pageOf(run)).not.toMatch(/NaN|Infinity|undefined/);
+  run.close();
+});
+
+test('A report that cannot be written is one sentence', () => {
+  const run = newRun();
+  expect(() => writeReport(run, join(run.directory, 'run.db', 'report.html'))).toThrow(
+    /report\.html was not written: /,
+  );
+  run.close();
+});

@@ -1,0 +1,268 @@
+import { BoundaryError } from '../errors.ts';
+import { createRandom, seedFor } from '../random.ts';
+import { aten } from './aten.ts';
+import { requireGrad } from './autograd.ts';
+import type { ModelConfig } from './model-config.ts';
+import { linearShapes } from './model-folder.ts';
+import { concat, convert, indexSelect, linear, multiply, transpose, zeros } from './ops.ts';
+import { keep } from './scope.ts';
+import { type Device, type DType, indexTensor, type Tensor, tensorOf } from './tensor.ts';
+
+/** The trainable pair of one linear module; its output gains (alpha / rank) · B · A · input. */
+export type LoraPair = {
+  /** float32 [rank, inputs] */
+  readonly a: Tensor;
+  /** float32 [outputs, rank] */
+  readonly b: Tensor;
+};
+
+/** Low-rank changes to the linear modules of a decoder. */
+export type Adapter = {
+  readonly rank: number;
+  readonly alpha: number;
+  /** Module path, for example `model.layers.0.self_attn.q_proj`, → its pair. */
+  readonly modules: ReadonlyMap<string, LoraPair>;
+};
+
+export type AdapterOptions = {
+  readonly rank: number;
+  /** Default: twice the rank. */
+  readonly alpha?: number;
+  readonly seed: number;
+  /** Last parts of module names; default: every linear module. */
+  readonly targets?: readonly string[];
+  readonly device?: Device;
+};
+
+/**
+ * An adapter that changes nothing yet: B is 0 and A uniform in ±1/√inputs, as `peft` starts them.
+ * Caller frees with `disposeAdapter`; its tensors collect gradients.
+ */
+export function createAdapter(config: ModelConfig, options: AdapterOptions): Adapter {
+  const { rank, seed, device = 'cpu' } = options;
+  const modules = new Map<string, LoraPair>();
+  const shapes = [...linearShapes(config)].filter(([module]) => isTarget(module, options.targets));
+  if (shapes.length === 0) {
+    throw new BoundaryError(
+      'engine',
+      `no linear module matches the LoRA targets [${options.targets?.join(', ')}]; known are ${[...linearShapes(config).keys()].join(', ')}`,
+    );
+  }
+  for (let layer = 0; layer < config.layers; layer++) {
+    for (const [module, [outputs, inputs]] of shapes) {
+      const path = `model.layers.${layer}.${module}`;
+      const values = uniformValues(rank * inputs, 1 / Math.sqrt(inputs), seedFor(seed, path));
+      const a = keep(requireGrad(tensorOf(values, [rank, inputs], device)));
+      modules.set(path, { a, b: keep(requireGrad(zeros([outputs, rank], { device }))) });
+    }
+  }
+  return { rank, alpha: options.alpha ?? 2 * rank, modules };
+}
+
+function isTarget(module: string, targets: readonly string[] | undefined): boolean {
+  return targets === undefined || targets.some((target) => module.split('.').at(-1) === target);
+}
+
+function uniformValues(count: number, bound: number, seed: number): Float32Array {
+  const random = createRandom(seed);
+  return Float32Array.from({ length: count }, () => (2 * random.uniform() - 1) * bound);
+}
+
+/** Frees an adapter's tensors. */
+export function disposeAdapter(adapter: Adapter): void {
+  for (const { a, b } of adapter.modules.values()) {
+    a.dispose();
+    b.dispose();
+  }
+}
+
+/** The adapter's tensors by the names `peft` stores them under, sorted as they are trained. */
+export function adapterParameters(adapter: Adapter): ReadonlyMap<string, Tensor> {
+  const parameters = new Map<string, Tensor>();
+  for (const [path, { a, b }] of adapter.modules) {
+    parameters.set(`base_model.model.${path}.lora_A.weight`, a);
+    parameters.set(`base_model.model.${path}.lora_B.weight`, b);
+  }
+  return parameters;
+}
+
+/** A copy of the adapter as it is now, without gradients: what a sampler holds while training goes on. */
+export function snapshotAdapter(adapter: Adapter): Adapter {
+  const copy = (tensor: Tensor) => keep(aten('clone', aten('detach', tensor)));
+  const modules = new Map<string, LoraPair>();
+  for (const [path, { a, b }] of adapter.modules) modules.set(path, { a: copy(a), b: copy(b) });
+  return { ...adapter, modules };
+}
+
+/** Linear modules that read the same input, computed as one product: the decoder's four kinds of matrix. */
+export const linearGroups = {
+  qkv: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'],
+  output: ['self_attn.o_proj'],
+  gateUp: ['mlp.gate_proj', 'mlp.up_proj'],
+  down: ['mlp.down_proj'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type LinearGroup = keyof typeof linearGroups;
+
+/** The low-rank matrices of all adapters for one group of one layer, side by side along the rank. */
+type GroupLora = {
+  /** [ranks, inputs] */
+  readonly a: Tensor;
+  /** [ranks, outputs of the group]; block-diagonal over the group's modules */
+  readonly b: Tensor;
+  /** Per column of `a`'s output: which adapter it belongs to. */
+  readonly columns: string;
+};
+
+/** Adapters laid out for a forward pass. Free with `tidy` or, when kept, `disposeBank`. */
+export type LoraBank = {
+  readonly adapters: readonly Adapter[];
+  /** Per layer, per group; absent where no adapter changes the group. */
+  readonly layers: readonly Partial<Record<LinearGroup, GroupLora>>[];
+  /** `columns` → int64 indices of adapters. */
+  readonly columnIndices: ReadonlyMap<string, Tensor>;
+};
+
+/** Lays adapters out for a forward pass; gradients flow back to them. */
+export function buildBank(
+  config: ModelConfig,
+  adapters: readonly Adapter[],
+  placement: { readonly dtype: DType; readonly device: Device },
+): LoraBank {
+  const columnIndices = new Map<string, Tensor>();
+  const shapes = linearShapes(config);
+  const layers = Array.from({ length: config.layers }, (_, layer) => {
+    const groups: Partial<Record<LinearGroup, GroupLora>> = {};
+    for (const [group, modules] of Object.entries(linearGroups)) {
+      const built = buildGroup(
+        adapters,
+        modules.map((module) => ({
+          path: `model.layers.${layer}.${module}`,
+          outputs: shapes.get(module)?.[0] ?? 0,
+        })),
+        placement,
+      );
+      if (built === undefined) continue;
+      groups[group as LinearGroup] = built;
+      if (!columnIndices.has(built.columns)) {
+        const owners = built.columns.split(',').map(Number);
+        columnIndices.set(built.columns, indexTensor(owners, [owners.length], placement.device));
+      }
+    }
+    return groups;
+  });
+  return { adapters, layers, columnIndices };
+}
+
+function buildGroup(
+  adapters: readonly Adapter[],
+  modules: readonly { readonly path: string; readonly outputs: number }[],
+  placement: { readonly dtype: DType; readonly device: Device },
+): GroupLora | undefined {
+  const columns: number[] = [];
+  const down: Tensor[] = [];
+  const blocks = modules.map(({ path, outputs }) => {
+    const up: Tensor[] = [];
+    for (const [owner, adapter] of adapters.entries()) {
+      const pair = adapter.modules.get(path);
+      if (pair === undefined) continue;
+      down.push(asDType(pair.a, placement.dtype));
+      up.push(transpose(asDType(pair.b, placement.dtype), 0, 1));
+      for (let column = 0; column < adapter.rank; column++) columns.push(owner);
+    }
+    return up.length === 0 ? zeros([0, outputs], placement) : concat(up, 0);
+  });
+  if (down.length === 0) return undefined;
+  const b = blocks.length === 1 ? (blocks[0] as Tensor) : aten('block_diag', blocks);
+  return { a: concat(down, 0), b, columns: columns.join() };
+}
+
+function asDType(tensor: Tensor, dtype: DType): Tensor {
+  return tensor.dtype === dtype ? tensor : convert(tensor, { dtype });
+}
+
+/** Takes a bank out of its scope, to be used over many forward passes. */
+export function keepBank(bank: LoraBank): LoraBank {
+  for (const tensor of bankTensors(bank)) keep(tensor);
+  return bank;
+}
+
+export function disposeBank(bank: LoraBank): void {
+  for (const tensor of bankTensors(bank)) tensor.dispose();
+}
+
+function bankTensors(bank: LoraBank): Tensor[] {
+  const groups = bank.layers.flatMap((layer) => Object.values(layer));
+  return [...groups.flatMap(({ a, b }) => [a, b]), ...bank.columnIndices.values()];
+}
+
+/** Which adapter each token of a forward pass uses, as factors on the columns of the bank. */
+export type LoraRows = {
+  readonly bank: LoraBank;
+  /** One factor for all tokens (a bank with one adapter), or `columns` → [tokens, ranks]. */
+  readonly factors: number | ReadonlyMap<string, Tensor>;
+};
+
+/** All tokens use the only adapter of the bank. */
+export function loraOfOne(bank: LoraBank): LoraRows {
+  const [adapter, another] = bank.adapters;
+  if (adapter === undefined || another !== undefined) {
+    throw new BoundaryError(
+      'engine',
+      `expected a bank of one adapter, got ${bank.adapters.length}`,
+    );
+  }
+  return { bank, factors: adapter.alpha / adapter.rank };
+}
+
+/**
+ * Each token uses its own adapter.
+ *
+ * @param owners per token the position of its adapter in the bank, or −1 for the base alone
+ */
+export function loraOfEach(
+  bank: LoraBank,
+  owners: readonly number[],
+  placement: { readonly dtype: DType; readonly device: Device },
+): LoraRows {
+  const width = bank.adapters.length;
+  const scales = new Float32Array(owners.length * width);
+  for (const [token, owner] of owners.entries()) {
+    const adapter = bank.adapters[owner];
+    if (adapter !== undefined) scales[token * width + owner] = adapter.alpha / adapter.rank;
+  }
+  const scalesTensor = asDType(
+    tensorOf(scales, [owners.length, width], placement.device),
+    placement.dtype,
+  );
+  const factors = new Map<string, Tensor>();
+  for (const [columns, indices] of bank.columnIndices) {
+    factors.set(columns, indexSelect(scalesTensor, 1, indices));
+  }
+  return { bank, factors };
+}
+
+/**
+ * Adds the adapters' share to a group's output.
+ *
+ * @param output [tokens, outputs] of the base
+ * @param input [tokens, inputs]
+ */
+export function addLora(
+  output: Tensor,
+  input: Tensor,
+  rows: LoraRows,
+  place: { readonly layer: number; readonly group: LinearGroup },
+): Tensor {
+  const lora = rows.bank.layers[place.layer]?.[place.group];
+  if (lora === undefined) return output;
+  const inner = linear(input, lora.a);
+  if (typeof rows.factors === 'number') {
+    return aten('addmm', output, inner, lora.b, 1, rows.factors);
+  }
+  const factors = rows.factors.get(lora.columns);
+  if (factors === undefined) {
+    throw new BoundaryError('engine', 'the factors of a LoRA pass belong to another bank');
+  }
+  return aten('addmm', output, multiply(inner, factors), lora.b);
+}

@@ -1,0 +1,144 @@
+// The only file that loads the native addon: everything that crosses into C++ passes here.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { BoundaryError, messageOf } from '../errors.ts';
+
+/** What an operator takes, after tensors have become handles. */
+export type NativeArgument =
+  | number
+  | bigint
+  | boolean
+  | string
+  | null
+  | undefined
+  | readonly (number | boolean)[];
+
+/** Typed arrays that tensors are read from and written to. */
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | BigInt64Array
+  | Uint16Array
+  | Uint8Array
+  | Int8Array;
+
+/** The addon's exports (native/addon.cc). A handle is a positive integer; 0 stands for "no tensor". */
+type Addon = {
+  readonly call: (operator: number, ...args: readonly NativeArgument[]) => unknown;
+  readonly findOperator: (name: string, overload: string) => number;
+  readonly hasOperator: (name: string, overload: string) => boolean;
+  readonly describeOperator: (
+    operator: number,
+  ) => [kinds: string[], names: string[], results: string[], inPlace: boolean];
+  readonly release: (handle: number) => void;
+  readonly fromBytes: (
+    bytes: TypedArray,
+    shape: readonly number[],
+    dtype: number,
+    device: string,
+  ) => number;
+  readonly copyOut: (handle: number, into: TypedArray) => void;
+  readonly copyIn: (handle: number, from: TypedArray) => void;
+  readonly item: (handle: number) => number;
+  readonly shape: (handle: number) => number[];
+  readonly dtype: (handle: number) => number;
+  readonly device: (handle: number) => string;
+  readonly requiresGrad: (handle: number) => boolean;
+  readonly setRequiresGrad: (handle: number, required: boolean) => void;
+  readonly backward: (handle: number, seed: number) => void;
+  readonly grad: (handle: number) => number;
+  readonly setGrad: (handle: number, grad: number) => void;
+  readonly setGradMode: (enabled: boolean) => boolean;
+  readonly setThreads: (threads: number) => void;
+  readonly threads: () => number;
+  readonly liveTensors: () => number;
+  readonly liveBytes: () => number;
+  readonly version: () => string;
+  readonly buildDescription: () => string;
+  readonly cudaDevices: () => number;
+};
+
+let loaded: Addon | undefined;
+
+/**
+ * Calls one of the addon's exports.
+ *
+ * @throws BoundaryError("engine") when the addon is missing or cannot be loaded, and with libtorch's message when
+ *   libtorch refuses: operator, then name, shape and dtype of each tensor argument, then the reason
+ */
+export function callNative<Name extends keyof Addon>(
+  name: Name,
+  ...args: Parameters<Addon[Name]>
+): ReturnType<Addon[Name]> {
+  const addon = loaded ?? loadAddon();
+  const run = addon[name] as (...values: Parameters<Addon[Name]>) => ReturnType<Addon[Name]>;
+  try {
+    return run(...args);
+  } catch (error) {
+    throw new BoundaryError('engine', messageOf(error), { cause: error });
+  }
+}
+
+/** Where the addon is looked for: `TEAMTUNE_ADDON`, else `native/build/teamtune.node` of this package. */
+export function addonPath(): string {
+  const built = fileURLToPath(new URL('../../native/build/teamtune.node', import.meta.url));
+  return process.env.TEAMTUNE_ADDON ?? built;
+}
+
+/** Environment variables that libraries under libtorch read once, when they are loaded; a user's own values stay. */
+const librarySettings = {
+  // A row of a matrix product has the same bits however many rows stand beside it.
+  MKL_CBWR: 'AUTO,STRICT',
+  // OpenBLAS's own threads fight with libtorch's over the cores (several times slower).
+  OPENBLAS_NUM_THREADS: '1',
+  // Threads that spin while they wait starve one another when anything else runs: a decode step was measured 15 to 40
+  // times slower with six other busy processes on two cores.
+  OMP_WAIT_POLICY: 'PASSIVE',
+} as const;
+
+function loadAddon(): Addon {
+  const path = addonPath();
+  if (!existsSync(path)) {
+    throw new BoundaryError(
+      'engine',
+      `the native addon is not built (expected ${path}): run \`npm run setup\``,
+    );
+  }
+  for (const [name, value] of Object.entries(librarySettings)) process.env[name] ??= value;
+  try {
+    loaded = createRequire(import.meta.url)(path) as Addon;
+    return loaded;
+  } catch (error) {
+    throw new BoundaryError(
+      'engine',
+      `the native addon ${path} does not load (${messageOf(error)}): run \`npm run setup\` to build it again`,
+      { cause: error },
+    );
+  }
+}
+
+/** What libtorch says of itself. */
+export type EngineDescription = {
+  readonly version: string;
+  readonly threads: number;
+  readonly cudaDevices: number;
+  /** libtorch's own multi-line description of its build and of its threads. */
+  readonly build: string;
+};
+
+/** @throws BoundaryError("engine") when the addon is missing or cannot be loaded */
+export function describeEngine(): EngineDescription {
+  return {
+    version: callNative('version'),
+    threads: callNative('threads'),
+    cudaDevices: callNative('cudaDevices'),
+    build: callNative('buildDescription'),
+  };
+}
+
+/** How many threads one operator may use. */
+export function setThreads(threads: number): void {
+  callNative('setThreads', threads);
+}

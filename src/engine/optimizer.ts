@@ -1,0 +1,139 @@
+import { BoundaryError } from '../errors.ts';
+import type { Adam } from '../types/training-service.ts';
+import { aten, atenAll } from './aten.ts';
+import { gradOf, noGrad, setGrad } from './autograd.ts';
+import { zerosLike } from './ops.ts';
+import { keep, tidy } from './scope.ts';
+import type { Tensor } from './tensor.ts';
+
+/** First and second moment of one parameter. */
+type Moments = { readonly mean: Tensor; readonly square: Tensor };
+
+/** What must be stored to continue: `mean.<name>` and `square.<name>` per parameter, and the finished steps. */
+export type OptimizerState = {
+  readonly step: number;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+};
+
+/**
+ * AdamW with decoupled weight decay and clipping to a global norm.
+ *
+ * @see Loshchilov & Hutter 2019, arXiv:1711.05101; equal to torch.optim.AdamW after torch.nn.utils.clip_grad_norm_
+ */
+export class AdamW {
+  readonly #parameters: ReadonlyMap<string, Tensor>;
+  readonly #moments: ReadonlyMap<string, Moments>;
+  #step = 0;
+
+  /** @param parameters name → leaf tensor that collects gradients; stays the caller's */
+  constructor(parameters: ReadonlyMap<string, Tensor>) {
+    this.#parameters = parameters;
+    const zero = (tensor: Tensor) => keep(noGrad(() => zerosLike(tensor)));
+    this.#moments = new Map(
+      [...parameters].map(([name, tensor]) => [name, { mean: zero(tensor), square: zero(tensor) }]),
+    );
+  }
+
+  /**
+   * Moves the parameters against their gradients, then forgets the gradients. A parameter without a gradient stays.
+   *
+   * @returns the global L2 norm of the gradients before clipping; 0 when there are none
+   * @throws BoundaryError("engine") when the norm is not finite; then nothing has moved
+   */
+  step(adam: Adam): { readonly gradNorm: number } {
+    return noGrad(() =>
+      tidy(() => {
+        const grads = this.#gradients();
+        if (grads.size === 0) return { gradNorm: 0 };
+        const gradNorm = globalNorm([...grads.values()]);
+        if (!Number.isFinite(gradNorm)) {
+          throw new BoundaryError(
+            'engine',
+            `the gradient's norm is ${gradNorm} at optimiser step ${this.#step + 1}: the step is not taken`,
+          );
+        }
+        clip([...grads.values()], gradNorm, adam.maxGradNorm);
+        this.#step++;
+        for (const [name, grad] of grads) this.#update(name, grad, adam);
+        this.zeroGrad();
+        return { gradNorm };
+      }),
+    );
+  }
+
+  /** Forgets the gradients. */
+  zeroGrad(): void {
+    for (const tensor of this.#parameters.values()) setGrad(tensor);
+  }
+
+  /** The state itself, not a copy. */
+  state(): OptimizerState {
+    const tensors = new Map<string, Tensor>();
+    for (const [name, { mean, square }] of this.#moments) {
+      tensors.set(`mean.${name}`, mean);
+      tensors.set(`square.${name}`, square);
+    }
+    return { step: this.#step, tensors };
+  }
+
+  /**
+   * Continues from a stored state; copies its tensors.
+   *
+   * @throws BoundaryError("engine") naming a tensor that is missing
+   */
+  load(state: OptimizerState): void {
+    for (const [name, own] of this.state().tensors) {
+      const stored = state.tensors.get(name);
+      if (stored === undefined) {
+        throw new BoundaryError('engine', `the optimiser state has no tensor named ${name}`);
+      }
+      noGrad(() => aten('copy_', own, stored));
+    }
+    this.#step = state.step;
+  }
+
+  /** Frees the state; the parameters stay the caller's. */
+  dispose(): void {
+    for (const { mean, square } of this.#moments.values()) {
+      mean.dispose();
+      square.dispose();
+    }
+  }
+
+  #gradients(): ReadonlyMap<string, Tensor> {
+    const grads = new Map<string, Tensor>();
+    for (const [name, tensor] of this.#parameters) {
+      const grad = gradOf(tensor);
+      if (grad !== undefined) grads.set(name, grad);
+    }
+    return grads;
+  }
+
+  #update(name: string, grad: Tensor, adam: Adam): void {
+    const parameter = this.#parameters.get(name) as Tensor;
+    const { mean, square } = this.#moments.get(name) as Moments;
+    const correction1 = 1 - adam.beta1 ** this.#step;
+    const correction2 = 1 - adam.beta2 ** this.#step;
+    if (adam.weightDecay !== 0) {
+      aten('mul_.Scalar', parameter, 1 - adam.learningRate * adam.weightDecay);
+    }
+    aten('lerp_.Scalar', mean, grad, 1 - adam.beta1);
+    aten('addcmul_', aten('mul_.Scalar', square, adam.beta2), grad, grad, 1 - adam.beta2);
+    const root = aten('div.Scalar', aten('sqrt', square), Math.sqrt(correction2));
+    const denominator = aten('add_.Scalar', root, adam.eps);
+    aten('addcdiv_', parameter, mean, denominator, -adam.learningRate / correction1);
+  }
+}
+
+function globalNorm(grads: readonly Tensor[]): number {
+  const norms = atenAll('_foreach_norm.Scalar', grads, 2);
+  return Math.sqrt(norms.reduce((sum, norm) => sum + norm.item() ** 2, 0));
+}
+
+/** In place, as torch.nn.utils.clip_grad_norm_: the factor never exceeds 1. */
+function clip(grads: readonly Tensor[], norm: number, maxNorm: number | undefined): void {
+  if (maxNorm === undefined) return;
+  const factor = maxNorm / (norm + 1e-6);
+  if (factor >= 1) return;
+  for (const grad of grads) aten('mul_.Scalar', grad, factor);
+}

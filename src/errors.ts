@@ -1,0 +1,33 @@
+/** Where something outside this project's own logic broke. */
+export type Boundary =
+  | 'config'
+  | 'task'
+  | 'policy'
+  | 'tool'
+  | 'coach'
+  | 'credit'
+  | 'engine'
+  | 'checkpoint'
+  | 'run';
+
+/** A failure at a named boundary; the message says what was expected, what came, where, and what to do. */
+export class BoundaryError extends Error {
+  override readonly name = 'BoundaryError';
+  readonly boundary: Boundary;
+  readonly retryable: boolean;
+
+  constructor(
+    boundary: Boundary,
+    message: string,
+    options: { readonly cause?: unknown; readonly retryable?: boolean } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.boundary = boundary;
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

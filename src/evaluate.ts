@@ -1,0 +1,111 @@
+import { playAndJudge } from './methods/play-and-judge.ts';
+import { majorityAccuracy, passAtK, type TaskGrades } from './methods/statistics.ts';
+import { createStage, publishAll, type Training } from './methods/training.ts';
+import { playRequests } from './rollout/collect.ts';
+import { type Accuracy, accuracyOf } from './run/accuracy.ts';
+import type { Metrics } from './types/metrics.ts';
+import type { Task } from './types/task.ts';
+import type { Trajectory } from './types/trajectory.ts';
+
+/** What one evaluation found. */
+export type Evaluation = {
+  readonly name: string;
+  /** Absent when nothing was played. */
+  readonly accuracy?: Accuracy;
+  readonly majority: number;
+  /** k → unbiased pass@k, for k = 1, 2, 4, … up to the number of samples. */
+  readonly passAtK: Readonly<Record<string, number>>;
+  /** Plays that broke; they count as not solved. */
+  readonly failed: number;
+};
+
+/**
+ * Plays every task `samplesPerTask` times with the policies as they are now and grades by rule, no coach.
+ * Results are keyed by (task, sample); plays that the run store already holds under this name are not played again.
+ */
+export async function evaluateTeam(
+  training: Training,
+  name: string,
+  tasks: readonly Task[],
+): Promise<Evaluation> {
+  const { samplesPerTask, temperature } = training.settings.evaluation;
+  const stage = createStage(training, {
+    scope: `eval:${name}`,
+    samplers: await publishAll(training.policies),
+    temperature,
+  });
+  const requests = playRequests(tasks, samplesPerTask);
+  const { trajectories, outcomes } = await playAndJudge(training, stage, requests, {
+    coached: false,
+  });
+  const gradeOf = ({ id }: Trajectory) => outcomes.get(id);
+  const rows = trajectories.map((trajectory) => {
+    const outcome = gradeOf(trajectory);
+    return {
+      taskId: trajectory.taskId,
+      sample: trajectory.sample,
+      trajectoryId: trajectory.id,
+      correct: outcome?.correct ?? false,
+      ...(outcome?.extracted === undefined ? {} : { extracted: outcome.extracted }),
+    };
+  });
+  training.run.recordEvaluation(name, rows);
+  const evaluation = summarizeEvaluation(name, rows, trajectories);
+  training.watch.evaluated(name, metricsOf(evaluation));
+  return evaluation;
+}
+
+type Row = {
+  readonly taskId: string;
+  readonly sample: number;
+  readonly correct: boolean;
+  readonly extracted?: string;
+};
+
+/** Statistics of graded plays; rows may come in any order. */
+export function summarizeEvaluation(
+  name: string,
+  rows: readonly Row[],
+  trajectories: readonly Trajectory[] = [],
+): Evaluation {
+  const grades = gradesByTask(rows);
+  const samplesPerTask = Math.max(0, ...grades.map(({ correct }) => correct.length));
+  const passes: Record<string, number> = {};
+  for (let k = 1; k <= samplesPerTask; k *= 2) {
+    const pass = passAtK(grades, k);
+    if (pass !== undefined) passes[k] = pass;
+  }
+  const accuracy = accuracyOf(rows);
+  return {
+    name,
+    ...(accuracy === undefined ? {} : { accuracy }),
+    majority: majorityAccuracy(grades),
+    passAtK: passes,
+    failed: trajectories.filter(({ failure }) => failure).length,
+  };
+}
+
+/** Rows grouped by task, samples in order. */
+function gradesByTask(rows: readonly Row[]): TaskGrades[] {
+  const tasks = Map.groupBy(rows, ({ taskId }) => taskId);
+  return [...tasks].map(([taskId, samples]) => {
+    const ordered = samples.toSorted((first, second) => first.sample - second.sample);
+    return {
+      taskId,
+      correct: ordered.map(({ correct }) => correct),
+      answers: ordered.map(({ extracted }) => extracted),
+    };
+  });
+}
+
+function metricsOf({ accuracy, majority, failed }: Evaluation): Metrics {
+  if (accuracy === undefined) return { failed };
+  return {
+    accuracy: accuracy.accuracy,
+    'accuracy-low': accuracy.low,
+    'accuracy-high': accuracy.high,
+    majority,
+    tasks: accuracy.tasks,
+    failed,
+  };
+}

@@ -1,0 +1,14 @@
+export { defineRun, type RunInput } from './config/schema.ts';
+export { BoundaryError } from './errors.ts';
+export {
+  type ActResult,
+  type Agent,
+  type AgentDeclaration,
+  defineTeam,
+  type Team,
+} from './rollout/team.ts';
+export type { Coach, CoachRequest, Feedback, Outcome } from './types/feedback.ts';
+export type { Message } from './types/message.ts';
+export type { Task } from './types/task.ts';
+export type { Tool, ToolCall, ToolResult } from './types/tool.ts';
+export type { Action, Trajectory } from './types/trajectory.ts';

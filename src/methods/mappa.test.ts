@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { defineTeam } from '../rollout/team.ts';
+import { openRun, type Run } from '../run/run-store.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Coach } from '../types/feedback.ts';
+import type { PassResult, Policy, Sampler, Ticket } from '../types/training-service.ts';
+import { mappaStep } from './mappa.ts';
+import type { Settings, Training } from './training.ts';
+
+let directory: string;
+let run: Run;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'teamtune-mappa-'));
+  run = openRun(directory, { mode: 'create' });
+});
+afterEach(() => {
+  run.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const tasks = ['a', 'b', 'c', 'd'].map((id) => ({ id, prompt: id }));
+const team = defineTeam({
+  name: 'one',
+  agents: { solver: { role: 'Solver', maxTokens: 4 } },
+  play: async ({ prompt }, { solver }) => (await solver.act(prompt)).text,
+});
+/** A team that cannot play the tasks named. */
+const teamFailingOn = (...ids: string[]) => ({
+  ...team,
+  play: async (...[task, agents]: Parameters<typeof team.play>) => {
+    if (ids.includes(task.id)) throw new Error(`cannot play ${task.id}`);
+    return team.play(task, agents);
+  },
+});
+
+const tokenizer: Tokenizer = {
+  ...{ vocabSize: 8, eosTokenIds: [7], encode: () => Int32Array.of(1) },
+  ...{ encodePlain: () => Int32Array.of(1), decode: () => 'text', renderChat: () => 'text' },
+  ...{ encodeChat: () => Int32Array.of(1, 2), extendChat: () => Int32Array.of(1, 2) },
+};
+const sampler: Sampler = {
+  ...{ policyId: 'solver', version: 0, logprobs: async () => new Float32Array() },
+  sample: async () => ({
+    ...{ tokens: Int32Array.of(3, 7), logprobs: Float32Array.of(-1, -1) },
+    ...{ stop: 'stop', version: 0 },
+  }),
+};
+
+function done<Result>(result: Result): Ticket<Result> {
+  return { submitted: Promise.resolve(), result: Promise.resolve(result) };
+}
+
+/** A policy whose trainer finds `logprob` for every token, and how often it was updated. */
+function policyWith(logprob = -1) {
+  let updates = 0;
+  const pass = (data: readonly { readonly target: Int32Array }[]): PassResult => ({
+    logprobs: data.map(({ target }) => new Float32Array(target.length).fill(logprob)),
+    metrics: { loss: 0, tokens: 1 },
+  });
+  const policy: Policy = {
+    ...{ id: 'solver', version: () => updates, close: async () => undefined },
+    ...{ forward: (data) => done(pass(data)), forwardBackward: (data) => done(pass(data)) },
+    optimStep: () => {
+      updates += 1;
+      return done({ gradNorm: 1 });
+    },
+    ...{ publish: () => done(sampler), saveState: () => done(undefined) },
+    exportAdapter: async () => undefined,
+  };
+  return policy;
+}
+
+/** A coach that gives the play's task its points; without points it has no score. */
+function coachGiving(
+  points: Readonly<Record<string, number>>,
+): Coach & { readonly asked: string[] } {
+  const asked: string[] = [];
+  return {
+    ...{ name: 'points', asked, usage: () => ({ calls: 0, inputTokens: 0, outputTokens: 0 }) },
+    score: async ({ task, action: { id: actionId } }) => {
+      asked.push(task.id);
+      const score = points[task.id];
+      if (score === undefined) return { kind: 'unscored', actionId, cause: 'asleep' };
+      return { kind: 'scored', actionId, score, reason: '', blame: 'none' };
+    },
+  };
+}
+
+const settings: Settings = {
+  ...{ seed: 1, steps: 1, tasksPerStep: 4, samplesPerTask: 1, temperature: 1, concurrency: 4 },
+  ...{ playTimeoutMs: 60_000, maxActionTokens: 4, failedShareLimit: 0.25 },
+  ...{ unscoredShareLimit: 0.25, logprobGapLimit: 1e-3, learningRateAt: () => 0.1 },
+  credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
+  update: {
+    ...{ loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 }, average: 'token' },
+    ...{ epochs: 1, miniBatches: 1 },
+    adam: { learningRate: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 },
+  },
+  evaluation: { every: 0, samplesPerTask: 1, temperature: 1 },
+};
+
+function trainingWith(changes: Partial<Training> = {}): Training {
+  const silence = () => undefined;
+  return {
+    ...{ run, team, tokenizer, tasks, heldOut: [], settings, tools: new Map() },
+    service: {
+      createPolicy: async () => policyWith(),
+      baseSampler: async () => sampler,
+      ...{ counters: () => ({ liveTensors: 5 }), close: async () => undefined },
+    },
+    ...{ policies: new Map([['solver', policyWith()]]), reference: policyWith() },
+    ...{ coach: coachGiving({ a: 1, b: 2, c: 3, d: 10 }), grade: silence },
+    watch: { waiting: silence, step: silence, evaluated: silence, note: silence },
+    ...changes,
+  };
+}
+
+test('a step plays its tasks, asks the coach once per action and updates the policy', async () => {
+  const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
+  const training = trainingWith({ coach });
+  const metrics = await mappaStep(training, 1);
+  expect(metrics).toMatchObject({ plays: 4, failed: 0, 'score/solver': 4, 'live-tensors': 5 });
+  expect(coach.asked.toSorted()).toEqual(['a', 'b', 'c', 'd']);
+  expect(training.policies.get('solver')?.version()).toBe(1);
+});
+
+test('one unscored action in four is left out, two stop the run before anything is updated', async () => {
+  const one = trainingWith({ coach: coachGiving({ a: 1, b: 2, c: 3 }) });
+  expect(await mappaStep(one, 1)).toMatchObject({ 'score/solver': 2 });
+  const two = trainingWith({ coach: coachGiving({ a: 1, b: 2 }) });
+  await expect(mappaStep(two, 2)).rejects.toThrow(
+    'left 2 of 4 actions without a score (coaching.unscoredShareLimit is 0.25); for example: asleep',
+  );
+  expect(two.policies.get('solver')?.version()).toBe(0);
+});
+
+test('a run that stopped for want of scores goes on with a mended coach, who is asked for the rest only', async () => {
+  await expect(mappaStep(trainingWith({ coach: coachGiving({ a: 1 }) }), 1)).rejects.toThrow();
+  const coach = coachGiving({ b: 2, c: 3, d: 10 });
+  expect(await mappaStep(trainingWith({ coach }), 1)).toMatchObject({ 'score/solver': 4 });
+  expect(coach.asked.toSorted()).toEqual(['b', 'c', 'd']);
+});
+
+test('a failed play in four is counted and not trained on, two stop the run with the first cause', async () => {
+  const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
+  const one = trainingWith({ coach, team: teamFailingOn('a') });
+  expect(await mappaStep(one, 1)).toMatchObject({ plays: 4, failed: 1, 'score/solver': 5 });
+  expect(coach.asked).not.toContain('a');
+  const two = mappaStep(trainingWith({ team: teamFailingOn('a', 'b') }), 2);
+  await expect(two).rejects.toThrow(
+    /2 of 4 plays failed \(rollout.failedShareLimit is 0.25\); the first with play: cannot play [ab]/,
+  );
+});
+
+test('plays of a refused step are played again once mended; a failure that was accepted stays one', async () => {
+  await expect(mappaStep(trainingWith({ team: teamFailingOn('a', 'b') }), 1)).rejects.toThrow();
+  expect(await mappaStep(trainingWith(), 1)).toMatchObject({ plays: 4, failed: 0 });
+  expect(run.trajectoriesOf(1).filter(({ failure }) => failure)).toEqual([]);
+  await mappaStep(trainingWith({ team: teamFailingOn('a') }), 2);
+  expect(await mappaStep(trainingWith(), 2)).toMatchObject({ failed: 1 });
+});
+
+test('a trainer that disagrees with the sampler stops the run at its first step', async () => {
+  const policies = new Map([['solver', policyWith(-1.5)]]);
+  await expect(mappaStep(trainingWith({ policies }), 1)).rejects.toThrow(
+    'differ by up to 5.0e-1 nats, the limit is 0.001',
+  );
+  expect(policies.get('solver')?.version()).toBe(0);
+});

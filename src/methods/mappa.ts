@@ -1,0 +1,157 @@
+import { assignCredit } from '../credit/assign-credit.ts';
+import { BoundaryError } from '../errors.ts';
+import { seedFor } from '../random.ts';
+import { playRequests } from '../rollout/collect.ts';
+import { tasksFrom } from '../task/task-order.ts';
+import type { CreditedAction } from '../types/credit.ts';
+import type { Metrics } from '../types/metrics.ts';
+import type { Policy } from '../types/training-service.ts';
+import type { Action, Trajectory } from '../types/trajectory.ts';
+import { actionPart, datumOf } from '../update/assemble-data.ts';
+import { logprobGap, updatePolicy } from '../update/update-policy.ts';
+import { type Judged, playAndJudge } from './play-and-judge.ts';
+import { createStage, publishAll, type Settings, type Training } from './training.ts';
+
+/**
+ * One step of MAPPA (arXiv 2601.23228): the team plays, a coach scores every action, and every agent's policy takes
+ * REINFORCE++ steps on its own actions' scores. With `credit: "outcome"` each action gets its play's final grade
+ * instead, the baseline of the paper.
+ */
+export async function mappaStep(training: Training, step: number): Promise<Metrics> {
+  const { settings, policies, watch } = training;
+  const started = performance.now();
+  const tasks = tasksFrom(training.tasks, settings.seed, {
+    position: (step - 1) * settings.tasksPerStep,
+    count: settings.tasksPerStep,
+  });
+  const samplers = await publishAll(policies);
+  const stage = createStage(training, {
+    scope: String(step),
+    samplers,
+    temperature: settings.temperature,
+  });
+  const requests = playRequests(tasks, settings.samplesPerTask);
+  const judged = await playAndJudge(training, stage, requests, {
+    coached: settings.credit.credit === 'coach',
+  });
+  const playSeconds = (performance.now() - started) / 1000;
+
+  watch.waiting('the update', 0, policies.size);
+  const referenceLogprobs = await scoreUnderReference(training.reference, judged.trajectories);
+  const { credited, metrics } = assignCredit(settings.credit, { ...judged, referenceLogprobs });
+  refuseTooFewScores(judged, settings);
+  const updates = await updateAll(training, step, credited);
+  return {
+    ...rolloutMetrics(judged, stage.finished.size),
+    ...agentMetrics(judged, [...policies.keys()]),
+    ...metrics,
+    ...updates,
+    'live-tensors': training.service.counters().liveTensors ?? 0,
+    'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
+    'play-seconds': playSeconds,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+/** Log-probability of every sampled token under the reference policy, by action id. */
+async function scoreUnderReference(
+  reference: Policy,
+  trajectories: readonly Trajectory[],
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const actions = trajectories.flatMap(({ failure, actions: played }) => (failure ? [] : played));
+  if (actions.length === 0) return new Map();
+  const { logprobs } = await reference.forward(actions.map(datumOf)).result;
+  const entryOf = (action: Action, row: number) =>
+    [action.id, actionPart(action, logprobs[row] as Float32Array)] as const;
+  return new Map(actions.map(entryOf));
+}
+
+async function updateAll(
+  training: Training,
+  step: number,
+  credited: readonly CreditedAction[],
+): Promise<Metrics> {
+  const { settings, policies, watch } = training;
+  const learningRate = settings.learningRateAt(step);
+  const metrics: Record<string, number> = { 'learning-rate': learningRate };
+  for (const [agent, policy] of policies) {
+    const own = credited.filter(({ action }) => action.agent === agent);
+    if (step === 1) metrics[`logprob-gap/${agent}`] = await checkRatioIsOne(training, policy, own);
+    const updated = await updatePolicy(policy, own, {
+      ...settings.update,
+      adam: { ...settings.update.adam, learningRate },
+      seed: seedFor(settings.seed, 'update', step, agent),
+    });
+    for (const [name, value] of Object.entries(updated)) metrics[`${name}/${agent}`] = value;
+    watch.waiting('the update', [...policies.keys()].indexOf(agent) + 1, policies.size);
+  }
+  return metrics;
+}
+
+async function checkRatioIsOne(
+  { settings, watch }: Training,
+  policy: Policy,
+  own: readonly CreditedAction[],
+): Promise<number> {
+  const gap = await logprobGap(policy, own);
+  watch.note(
+    `ratio-is-one check, ${policy.id}: max |log-prob(sampler) − log-prob(trainer)| = ${gap.toExponential(1)} over ${own.length} actions`,
+  );
+  if (gap <= settings.logprobGapLimit) return gap;
+  throw new BoundaryError(
+    'engine',
+    `sampler and trainer disagree on policy ${policy.id}: log-probabilities of the same tokens differ by up to ${gap.toExponential(1)} nats, the limit is ${settings.logprobGapLimit} (update.logprobGapLimit); training on them would be biased`,
+  );
+}
+
+function refuseTooFewScores({ trajectories, feedback }: Judged, settings: Settings): void {
+  if (settings.credit.credit !== 'coach') return;
+  const verdicts = trajectories
+    .filter(({ failure }) => !failure)
+    .flatMap(({ actions }) => actions.map(({ id }) => feedback.get(id)));
+  const unscored = verdicts.filter((verdict) => verdict?.kind !== 'scored');
+  const share = unscored.length / Math.max(1, verdicts.length);
+  if (share <= settings.unscoredShareLimit) return;
+  const example = unscored.find((verdict) => verdict?.kind === 'unscored');
+  throw new BoundaryError(
+    'coach',
+    `the coach left ${unscored.length} of ${verdicts.length} actions without a score (coaching.unscoredShareLimit is ${settings.unscoredShareLimit}); for example: ${example?.kind === 'unscored' ? example.cause : 'no verdict'}`,
+  );
+}
+
+/** `score/<agent>` (mean points), `action-tokens/<agent>` (mean length), `truncated/<agent>` (share cut by length). */
+function agentMetrics({ trajectories, feedback }: Judged, agents: readonly string[]): Metrics {
+  const metrics: Record<string, number> = {};
+  const played = trajectories.flatMap(({ failure, actions }) => (failure ? [] : actions));
+  for (const agent of agents) {
+    const own = played.filter((action) => action.agent === agent);
+    if (own.length === 0) continue;
+    const scores = own.flatMap(({ id }) => {
+      const verdict = feedback.get(id);
+      return verdict?.kind === 'scored' ? verdict.score : [];
+    });
+    if (scores.length > 0) metrics[`score/${agent}`] = meanOf(scores);
+    metrics[`action-tokens/${agent}`] = meanOf(own.map(({ tokens }) => tokens.length));
+    metrics[`truncated/${agent}`] = meanOf(own.map(({ stop }) => (stop === 'length' ? 1 : 0)));
+  }
+  return metrics;
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function rolloutMetrics({ trajectories, outcomes }: Judged, replayed: number): Metrics {
+  const actions = trajectories.flatMap((trajectory) => trajectory.actions);
+  const graded = [...outcomes.values()];
+  const metrics: Record<string, number> = {
+    plays: trajectories.length,
+    failed: trajectories.filter(({ failure }) => failure).length,
+    'sampled-tokens': actions.reduce((sum, { tokens }) => sum + tokens.length, 0),
+  };
+  if (graded.length > 0) {
+    metrics.accuracy = graded.filter(({ correct }) => correct).length / graded.length;
+  }
+  if (replayed > 0) metrics['replayed-actions'] = replayed;
+  return metrics;
+}

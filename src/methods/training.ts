@@ -1,0 +1,105 @@
+import type { CreditOptions } from '../credit/assign-credit.ts';
+import type { Stage } from '../rollout/play-task.ts';
+import type { Team } from '../rollout/team.ts';
+import type { Run } from '../run/run-store.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Coach, Outcome } from '../types/feedback.ts';
+import type { Metrics } from '../types/metrics.ts';
+import type { Task } from '../types/task.ts';
+import type { Tool } from '../types/tool.ts';
+import type { Policy, Sampler, TrainingService } from '../types/training-service.ts';
+import type { Trajectory } from '../types/trajectory.ts';
+import type { UpdateOptions } from '../update/update-policy.ts';
+
+/** Everything a method works with, alive and chosen; methods know no config and no implementation. */
+export type Training = {
+  readonly run: Run;
+  readonly team: Team;
+  readonly service: TrainingService;
+  readonly tokenizer: Tokenizer;
+  readonly tools: ReadonlyMap<string, Tool>;
+  /** Agent name → its policy. */
+  readonly policies: ReadonlyMap<string, Policy>;
+  /** The base model with an adapter that is never trained: the policy that KL is measured against. */
+  readonly reference: Policy;
+  readonly coach: Coach;
+  /** Grade of a finished play against ground truth; absent where the task has no answer. */
+  readonly grade: (task: Task, trajectory: Trajectory) => Outcome | undefined;
+  readonly tasks: readonly Task[];
+  readonly heldOut: readonly Task[];
+  readonly settings: Settings;
+  readonly watch: Watch;
+};
+
+/** The numbers of a run. */
+export type Settings = {
+  readonly seed: number;
+  readonly steps: number;
+  readonly tasksPerStep: number;
+  readonly samplesPerTask: number;
+  readonly temperature: number;
+  readonly concurrency: number;
+  readonly playTimeoutMs: number;
+  readonly maxActionTokens: number;
+  /** The run stops when a larger share of a step's plays failed. */
+  readonly failedShareLimit: number;
+  /** The run stops when a larger share of a step's actions got no score. */
+  readonly unscoredShareLimit: number;
+  /** Largest log-probability difference between sampler and trainer that the first step accepts, nats. */
+  readonly logprobGapLimit: number;
+  readonly credit: CreditOptions;
+  readonly update: Omit<UpdateOptions, 'seed'>;
+  readonly learningRateAt: (step: number) => number;
+  readonly evaluation: {
+    /** Evaluate after every this many steps; 0 = only before and after. */
+    readonly every: number;
+    readonly samplesPerTask: number;
+    readonly temperature: number;
+  };
+};
+
+/** What a run tells whoever watches it; everything is optional to listen to. */
+export type Watch = {
+  /** What the run is waiting for now, with how much of it is done. */
+  readonly waiting: (what: string, done: number, of: number) => void;
+  readonly step: (step: number, metrics: Metrics) => void;
+  readonly evaluated: (name: string, metrics: Metrics) => void;
+  readonly note: (text: string) => void;
+};
+
+/** One training step of a method: plays, judges, credits and updates; returns the step's metrics. */
+export type Method = (training: Training, step: number) => Promise<Metrics>;
+
+/** The stage for one scope of plays, with what an interrupted run had finished of it. */
+export function createStage(
+  training: Training,
+  at: {
+    readonly scope: string;
+    readonly samplers: ReadonlyMap<string, Sampler>;
+    readonly temperature: number;
+  },
+): Omit<Stage, 'stop'> {
+  const { run, settings } = training;
+  const finished = run.actionsOf(at.scope).map((action) => [action.id, action] as const);
+  return {
+    team: training.team,
+    tokenizer: training.tokenizer,
+    tools: training.tools,
+    seed: settings.seed,
+    playTimeoutMs: settings.playTimeoutMs,
+    maxActionTokens: settings.maxActionTokens,
+    ...at,
+    finished: new Map(finished),
+    onAction: (action) => run.recordAction(at.scope, action),
+  };
+}
+
+/** A sampler of every agent's policy as it is now. */
+export async function publishAll(
+  policies: ReadonlyMap<string, Policy>,
+): Promise<ReadonlyMap<string, Sampler>> {
+  const published = [...policies].map(
+    async ([agent, policy]) => [agent, await policy.publish().result] as const,
+  );
+  return new Map(await Promise.all(published));
+}

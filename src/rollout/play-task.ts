@@ -1,0 +1,299 @@
+import { BoundaryError, messageOf } from '../errors.ts';
+import { seedFor } from '../random.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { formatToolResult } from '../tools/format-tool-result.ts';
+import { parseToolCalls } from '../tools/parse-tool-calls.ts';
+import type { Message } from '../types/message.ts';
+import type { Task } from '../types/task.ts';
+import type { Tool, ToolCall, ToolResult } from '../types/tool.ts';
+import type { Sampler, Sequence } from '../types/training-service.ts';
+import type { Action, Trajectory } from '../types/trajectory.ts';
+import {
+  type ActResult,
+  type Agent,
+  type AgentDeclaration,
+  agentNames,
+  type Team,
+} from './team.ts';
+
+/** Everything a play needs that does not differ from task to task. */
+export type Stage = {
+  readonly team: Team;
+  /** Agent name → the sampler of its policy. */
+  readonly samplers: ReadonlyMap<string, Sampler>;
+  readonly tokenizer: Tokenizer;
+  readonly tools: ReadonlyMap<string, Tool>;
+  readonly temperature: number;
+  readonly seed: number;
+  /** Where in the run: a step (`12`) or an evaluation (`eval:base`). First part of every id and seed. */
+  readonly scope: string;
+  /** Actions of this scope that an interrupted run had finished: they are not played again. */
+  readonly finished: ReadonlyMap<string, Action>;
+  /** Called once for each action as it ends, before the play goes on. */
+  readonly onAction: (action: Action) => void;
+  readonly playTimeoutMs: number;
+  /** Caps every agent's own limit. */
+  readonly maxActionTokens: number;
+  /** Ends all plays when the run stops; what they did not finish is played when the run is resumed. */
+  readonly stop: AbortSignal;
+};
+
+type Conversation = { readonly messages: readonly Message[]; readonly ids: Int32Array };
+
+/** State of one play in progress. */
+type Play = {
+  readonly stage: Stage;
+  readonly id: string;
+  readonly task: Task;
+  readonly sample: number;
+  readonly signal: AbortSignal;
+  /** Ended actions, in the order in which they ended. */
+  readonly actions: Action[];
+  /** The position that the next action gets. */
+  nextTurn: number;
+};
+
+/**
+ * Plays one task once. A play that breaks is returned with its `failure` and what was played so far.
+ *
+ * @throws the reason of `stage.stop` when the run stops, and BoundaryError("run") when the store fails: neither is a
+ * failure of the play
+ */
+export async function playTask(stage: Stage, task: Task, sample: number): Promise<Trajectory> {
+  const id = `${stage.scope}/${task.id}/${sample}`;
+  const deadline = AbortSignal.timeout(stage.playTimeoutMs);
+  const ended = new AbortController();
+  const signal = AbortSignal.any([deadline, stage.stop, ended.signal]);
+  const play: Play = { stage, id, task, sample, signal, actions: [], nextTurn: 0 };
+  const path = () => ({ id, taskId: task.id, sample, actions: inOrder(play.actions) });
+  try {
+    const answer = await answerOf(play);
+    return { ...path(), answer };
+  } catch (error) {
+    stage.stop.throwIfAborted();
+    if (error instanceof BoundaryError && error.boundary === 'run') throw error;
+    return { ...path(), failure: failureOf(error, deadline, stage) };
+  } finally {
+    // An agent that was asked and not waited for is no part of the play any more.
+    ended.abort();
+  }
+}
+
+/** Agents who act at the same time end in any order; what is recorded must not depend on it. */
+function inOrder(actions: readonly Action[]): Action[] {
+  return actions.toSorted((first, second) => first.turn - second.turn);
+}
+
+async function answerOf(play: Play): Promise<string> {
+  const { team } = play.stage;
+  const agents = agentNames(team).map((name) => [name, createAgent(play, name)] as const);
+  // The play's own code knows nothing of the deadline, and may wait for something that never comes.
+  const aborted = new Promise<never>((_, reject) => {
+    play.signal.addEventListener('abort', () => reject(play.signal.reason), { once: true });
+  });
+  const answer: unknown = await Promise.race([
+    team.play(play.task, Object.fromEntries(agents)),
+    aborted,
+  ]);
+  if (typeof answer === 'string') return answer;
+  throw new Error(`play of team ${team.name} must resolve to a text, got ${typeof answer}`);
+}
+
+function failureOf(
+  error: unknown,
+  deadline: AbortSignal,
+  stage: Stage,
+): { boundary: string; message: string } {
+  if (deadline.aborted) {
+    const seconds = stage.playTimeoutMs / 1000;
+    return {
+      boundary: 'play',
+      message: `took longer than ${seconds} s (rollout.playTimeoutSeconds)`,
+    };
+  }
+  const boundary = error instanceof BoundaryError ? error.boundary : 'play';
+  return { boundary, message: messageOf(error) };
+}
+
+function createAgent(play: Play, name: string): Agent {
+  const declaration = play.stage.team.agents[name] as AgentDeclaration;
+  let conversation: Conversation | undefined;
+  let taken = 0;
+
+  async function act(
+    message: string,
+    options: { readonly continue?: boolean } = {},
+  ): Promise<ActResult> {
+    const previous = options.continue ? conversation : undefined;
+    let current = openConversation(play.stage, declaration, message, previous);
+    const actions: Action[] = [];
+    let toolOutput: string | undefined;
+    for (let turn = 0; turn < (declaration.maxTurns ?? 1); turn++) {
+      const action = await takeAction(play, name, { conversation: current, index: taken++ });
+      actions.push(action);
+      current = afterAction(current, action);
+      if (action.toolResults.length === 0) break;
+      toolOutput = action.toolResults.map((result) => formatToolResult(result)).join('\n');
+      const reply: Message = { role: 'tool', content: toolOutput };
+      current = extendConversation(play.stage.tokenizer, current, [reply]);
+    }
+    conversation = current;
+    const text = actions.at(-1)?.text ?? '';
+    return toolOutput === undefined ? { text, actions } : { text, actions, toolOutput };
+  }
+
+  return {
+    act: (message, options) => {
+      const acted = act(message, options);
+      // Who forgets to wait for an agent must not end the whole process with its failure.
+      acted.catch(() => undefined);
+      return acted;
+    },
+  };
+}
+
+function openConversation(
+  stage: Stage,
+  declaration: AgentDeclaration,
+  message: string,
+  previous: Conversation | undefined,
+): Conversation {
+  const asked: Message = { role: 'user', content: message };
+  if (previous) return extendConversation(stage.tokenizer, previous, [asked]);
+  const messages: Message[] = declaration.instructions
+    ? [{ role: 'system', content: declaration.instructions }, asked]
+    : [asked];
+  return { messages, ids: stage.tokenizer.encodeChat(messages, { addGenerationPrompt: true }) };
+}
+
+/** The sampled ids are kept as they are; only what the template adds for the new messages is tokenised. */
+function extendConversation(
+  tokenizer: Tokenizer,
+  conversation: Conversation,
+  added: readonly Message[],
+): Conversation {
+  const ids = tokenizer.extendChat(conversation, added);
+  return { messages: [...conversation.messages, ...added], ids };
+}
+
+function afterAction(conversation: Conversation, action: Action): Conversation {
+  const said: Message = { role: 'assistant', content: action.text };
+  const ids = new Int32Array(action.observation.length + action.tokens.length);
+  ids.set(action.observation);
+  ids.set(action.tokens, action.observation.length);
+  return { messages: [...conversation.messages, said], ids };
+}
+
+async function takeAction(
+  play: Play,
+  agent: string,
+  at: { readonly conversation: Conversation; readonly index: number },
+): Promise<Action> {
+  play.signal.throwIfAborted();
+  const id = `${play.id}/${agent}.${at.index}`;
+  const observation = at.conversation.ids;
+  // Taken before waiting, so that agents who act at the same time get distinct ones.
+  const turn = play.nextTurn++;
+  const finished = play.stage.finished.get(id);
+  if (finished) {
+    refuseOtherObservation(finished, observation);
+    play.actions.push(finished);
+    return finished;
+  }
+  const parent = play.actions.at(-1)?.id;
+  const sampled = await sampleAction(play, agent, { id, observation });
+  const outcome = await runTools(play, agent, sampled.text);
+  const declaration = play.stage.team.agents[agent] as AgentDeclaration;
+  const action: Action = {
+    id,
+    ...(parent === undefined ? {} : { parent }),
+    agent,
+    role: declaration.role,
+    turn,
+    observation,
+    observationText: play.stage.tokenizer.decode(observation),
+    ...sampled,
+    ...outcome,
+  };
+  play.signal.throwIfAborted();
+  play.stage.onAction(action);
+  play.actions.push(action);
+  return action;
+}
+
+type SampledAction = Pick<Action, 'policy' | 'seed' | 'tokens' | 'logprobs' | 'text' | 'stop'>;
+
+async function sampleAction(
+  play: Play,
+  agent: string,
+  at: { readonly id: string; readonly observation: Int32Array },
+): Promise<SampledAction> {
+  const { stage } = play;
+  const sampler = stage.samplers.get(agent) as Sampler;
+  const seed = seedFor(stage.seed, at.id);
+  const { maxTokens } = stage.team.agents[agent] as AgentDeclaration;
+  const params = {
+    maxTokens: Math.min(maxTokens, stage.maxActionTokens),
+    temperature: stage.temperature,
+    seed,
+    stopTokens: stage.tokenizer.eosTokenIds,
+  };
+  const sequence = await sampler.sample(at.observation, params, { signal: play.signal });
+  const { tokens, logprobs, stop } = sequence;
+  const policy = { id: sampler.policyId ?? 'base', version: sequence.version };
+  return { policy, seed, tokens, logprobs, stop, text: textOf(stage.tokenizer, sequence) };
+}
+
+function textOf(tokenizer: Tokenizer, sequence: Sequence): string {
+  const { tokens, stop } = sequence;
+  return tokenizer.decode(stop === 'stop' ? tokens.subarray(0, -1) : tokens);
+}
+
+async function runTools(
+  play: Play,
+  agent: string,
+  text: string,
+): Promise<{ toolCalls: readonly ToolCall[]; toolResults: readonly ToolResult[] }> {
+  const allowed = (play.stage.team.agents[agent] as AgentDeclaration).tools ?? [];
+  if (allowed.length === 0) return { toolCalls: [], toolResults: [] };
+  const toolCalls = parseToolCalls(text);
+  const toolResults: ToolResult[] = [];
+  // One after another: a later call of the same action may rely on what an earlier one did.
+  for (const call of toolCalls) toolResults.push(await runTool(play, call, allowed));
+  const broken = toolResults.find((result) => result.status === 'infrastructure');
+  if (broken) {
+    // An agent must not be judged for our failure: the play ends here, recorded, and is not trained on.
+    throw new BoundaryError('tool', `${broken.tool} could not run for ${agent}: ${broken.output}`);
+  }
+  return { toolCalls, toolResults };
+}
+
+async function runTool(
+  play: Play,
+  call: ToolCall,
+  allowed: readonly string[],
+): Promise<ToolResult> {
+  const refused = (output: string): ToolResult => ({
+    tool: call.tool,
+    status: 'invalid',
+    output,
+    durationMs: 0,
+  });
+  if (call.invalid !== undefined) return refused(call.invalid);
+  const tool = play.stage.tools.get(call.tool);
+  if (!tool || !allowed.includes(call.tool)) {
+    return refused(`there is no tool named ${call.tool}; available: ${allowed.join(', ')}`);
+  }
+  return tool.run(call.input, { signal: play.signal });
+}
+
+function refuseOtherObservation(finished: Action, observation: Int32Array): void {
+  const same =
+    finished.observation.length === observation.length &&
+    finished.observation.every((id, position) => id === observation[position]);
+  if (same) return;
+  throw new BoundaryError(
+    'run',
+    `action ${finished.id} was recorded with another observation than the play now produces; the team's code, prompts or tokenizer changed since the run was interrupted: start a new run`,
+  );
+}

@@ -1,0 +1,53 @@
+import type { Task } from '../types/task.ts';
+import type { Action } from '../types/trajectory.ts';
+
+/** What one agent is: its role, its limits and the tools it may call. */
+export type AgentDeclaration = {
+  /** The role's name as a coach reads it, for example `Code Executor`. */
+  readonly role: string;
+  /** System message of every conversation of this agent; absent = none. */
+  readonly instructions?: string;
+  /** Most tokens one action may have. */
+  readonly maxTokens: number;
+  /** Most actions one `act` may take: an action that calls a tool is followed by another. Default 1. */
+  readonly maxTurns?: number;
+  /** Names of tools, for example `python`. */
+  readonly tools?: readonly string[];
+};
+
+/** What an agent did when it was asked. */
+export type ActResult = {
+  /** The text of the last action. */
+  readonly text: string;
+  /** What the last tool call returned, if any tool ran. */
+  readonly toolOutput?: string;
+  readonly actions: readonly Action[];
+};
+
+/** An agent inside a play. */
+export type Agent = {
+  /**
+   * Asks the agent in a new conversation, or, with `continue`, in the one it had in this play.
+   *
+   * @throws BoundaryError when the policy or our side of a tool fails; the play is then recorded as failed
+   */
+  readonly act: (message: string, options?: { readonly continue?: boolean }) => Promise<ActResult>;
+};
+
+/** Agents and how they play one task. */
+export type Team<Name extends string = string> = {
+  readonly name: string;
+  readonly agents: Readonly<Record<Name, AgentDeclaration>>;
+  /** Plays one task and resolves to the team's answer; an ordinary function, run many times at once. */
+  readonly play: (task: Task, agents: Readonly<Record<Name, Agent>>) => Promise<string>;
+};
+
+/** Declares a team; only fixes the types, so that `play` knows the agents by name. */
+export function defineTeam<const Name extends string>(team: Team<Name>): Team<Name> {
+  return team;
+}
+
+/** The agents' names in the order of their declaration. */
+export function agentNames(team: Team): readonly string[] {
+  return Object.keys(team.agents);
+}

@@ -1,0 +1,101 @@
+/** Version of the tables below; a database with another one is refused, never guessed at. */
+export const schemaVersion = 1;
+
+/** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
+export const applicationId = 0x7465616d;
+
+/** The tables in the order in which rows may refer to one another. docs/run-directory.md explains each column. */
+export const tables = [
+  'run',
+  'actions',
+  'trajectories',
+  'feedback',
+  'outcomes',
+  'metrics',
+  'steps',
+  'evaluations',
+] as const;
+
+export type TableName = (typeof tables)[number];
+
+export const schemaSql = `
+CREATE TABLE run (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE actions (
+  id TEXT PRIMARY KEY,
+  scope TEXT NOT NULL,
+  trajectory TEXT NOT NULL,
+  parent TEXT,
+  agent TEXT NOT NULL,
+  role TEXT NOT NULL,
+  policy TEXT NOT NULL,
+  policy_version INTEGER NOT NULL,
+  turn INTEGER NOT NULL,
+  seed INTEGER NOT NULL,
+  observation BLOB NOT NULL,
+  observation_text TEXT NOT NULL,
+  tokens BLOB NOT NULL,
+  logprobs BLOB NOT NULL,
+  text TEXT NOT NULL,
+  tool_calls TEXT NOT NULL,
+  tool_results TEXT NOT NULL,
+  stop TEXT NOT NULL CHECK (stop IN ('stop', 'length'))
+) STRICT;
+CREATE INDEX actions_of_scope ON actions (scope);
+
+CREATE TABLE trajectories (
+  id TEXT PRIMARY KEY,
+  scope TEXT NOT NULL,
+  task_id TEXT NOT NULL,
+  sample INTEGER NOT NULL,
+  actions TEXT NOT NULL,
+  answer TEXT,
+  failure_boundary TEXT,
+  failure_message TEXT
+) STRICT;
+CREATE INDEX trajectories_of_scope ON trajectories (scope);
+
+CREATE TABLE feedback (
+  action_id TEXT PRIMARY KEY REFERENCES actions (id),
+  kind TEXT NOT NULL CHECK (kind IN ('scored', 'unscored')),
+  score REAL CHECK (score BETWEEN 0 AND 10),
+  reason TEXT,
+  blame TEXT CHECK (blame IN ('none', 'self', 'upstream', 'tool', 'task')),
+  blamed_agent TEXT,
+  cause TEXT,
+  CHECK ((kind = 'scored') = (score IS NOT NULL)),
+  CHECK ((kind = 'unscored') = (cause IS NOT NULL))
+) STRICT;
+
+CREATE TABLE outcomes (
+  trajectory_id TEXT PRIMARY KEY REFERENCES trajectories (id),
+  correct INTEGER NOT NULL CHECK (correct IN (0, 1)),
+  extracted TEXT
+) STRICT;
+
+CREATE TABLE metrics (
+  step INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  value REAL NOT NULL,
+  PRIMARY KEY (step, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE steps (
+  step INTEGER PRIMARY KEY,
+  checkpoint TEXT NOT NULL,
+  completed_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE evaluations (
+  name TEXT NOT NULL,
+  task_id TEXT NOT NULL,
+  sample INTEGER NOT NULL,
+  correct INTEGER NOT NULL CHECK (correct IN (0, 1)),
+  extracted TEXT,
+  trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
+  PRIMARY KEY (name, task_id, sample)
+) STRICT;
+`;

@@ -1,0 +1,31 @@
+/** What the pool tells a new worker. */
+export type WorkerSettings = {
+  /** Upper bound of the interpreter's memory, bytes. */
+  readonly memoryLimit: number;
+  /** Upper bound of a run's output, characters. */
+  readonly outputLimit: number;
+  /** Upper bound of the files a run may write, bytes. */
+  readonly fileLimit: number;
+  /** One byte: 2 asks the interpreter to raise KeyboardInterrupt. */
+  readonly interrupt: SharedArrayBuffer;
+};
+
+/** Pool to worker. */
+export type RunRequest = { readonly source: string };
+
+/** How an interpreter is after a run. */
+export type WorkerCondition = {
+  /** The run asked for more memory than allowed. */
+  readonly isMemoryFull: boolean;
+  /** Memory has grown so much that a new worker is cheaper than putting this one back to its first state. */
+  readonly isWorn: boolean;
+};
+
+/**
+ * Worker to pool. `result.text` starts with one letter: o = ok, e = error, d = denied, l = output limit, m = memory,
+ * k = interrupted. `crashed`: the interpreter is broken and the worker must be replaced.
+ */
+export type WorkerMessage =
+  | { readonly kind: 'ready' }
+  | ({ readonly kind: 'result'; readonly text: string } & WorkerCondition)
+  | ({ readonly kind: 'crashed'; readonly reason: string } & WorkerCondition);

@@ -1,0 +1,16 @@
+import type { Decoder } from '../../engine/decoder.ts';
+import type { SamplingPool } from './sampling-pool.ts';
+import type { WorkQueue } from './work-queue.ts';
+
+/** What the policies and samplers of one local service share. */
+export type EngineRoom = {
+  readonly decoder: Decoder;
+  readonly pool: SamplingPool;
+  /** Scoring of single sequences, for samplers. */
+  readonly scoring: WorkQueue;
+  readonly microBatchTokens: number;
+  /** What adapters name as their base model. */
+  readonly modelName: string;
+  readonly wake: () => void;
+  readonly countTrained: (tokens: number) => void;
+};

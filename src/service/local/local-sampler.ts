@@ -1,0 +1,62 @@
+import type { Adapter } from '../../engine/lora.ts';
+import { BoundaryError } from '../../errors.ts';
+import type { SampleParams, Sampler, Sequence } from '../../types/training-service.ts';
+import { checkTokens } from './check-data.ts';
+import type { EngineRoom } from './engine-room.ts';
+import { runPass } from './run-pass.ts';
+import type { UnitsOfWork } from './work-queue.ts';
+
+/** Where a sampler's weights come from; tensors may be used from `acquire` to `release`. */
+export type WeightsLease = {
+  /** The adapter, or undefined for the decoder as it is. @throws BoundaryError("engine") when the weights are gone */
+  readonly acquire: () => Adapter | undefined;
+  readonly release: () => void;
+};
+
+/** @param room.pool all samplers share it, so rows of several policies make one batch */
+export function createLocalSampler(
+  room: EngineRoom,
+  identity: { readonly policyId: string | undefined; readonly version: number },
+  lease: WeightsLease,
+): Sampler {
+  const sample = async (
+    prompt: Int32Array,
+    params: SampleParams,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Sequence> => {
+    checkTokens(prompt, 'the prompt', room.decoder.config);
+    const adapter = lease.acquire();
+    try {
+      const request = { ...params, prompt, ...(adapter && { adapter }) };
+      const { tokens, logprobs, stop } = await room.pool.sample(request, options.signal);
+      return { tokens, logprobs, stop, version: identity.version };
+    } finally {
+      lease.release();
+    }
+  };
+  const logprobs = (tokens: Int32Array): Promise<Float32Array> =>
+    room.scoring.submit(() => scoreSequence(room, lease, tokens)).result;
+  return { ...identity, sample, logprobs };
+}
+
+function* scoreSequence(
+  room: EngineRoom,
+  lease: WeightsLease,
+  tokens: Int32Array,
+): UnitsOfWork<Float32Array> {
+  checkTokens(tokens, 'the sequence', room.decoder.config);
+  if (tokens.length === 0)
+    throw new BoundaryError('engine', 'Expected at least one token to score');
+  const logprobs = new Float32Array(tokens.length).fill(Number.NaN);
+  if (tokens.length === 1) return logprobs;
+  const adapter = lease.acquire();
+  try {
+    const data = [{ input: tokens.slice(0, -1), target: tokens.slice(1) }];
+    const { decoder, microBatchTokens } = room;
+    const result = yield* runPass({ decoder, adapter, data, microBatchTokens });
+    logprobs.set(result.logprobs[0] ?? [], 1);
+    return logprobs;
+  } finally {
+    lease.release();
+  }
+}

@@ -1,0 +1,196 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ModelConfig } from '../../engine/model-config.ts';
+import { liveTensors } from '../../engine/tensor.ts';
+import type { Adam, Datum, Policy, SampleParams } from '../../types/training-service.ts';
+import { createLocalTrainingService, type LocalTrainingService } from './local-training-service.ts';
+
+const model: ModelConfig = {
+  architecture: 'llama',
+  vocabSize: 32,
+  hiddenSize: 16,
+  intermediateSize: 24,
+  layers: 1,
+  heads: 2,
+  keyValueHeads: 1,
+  headDim: 8,
+  maxPositions: 64,
+  ropeTheta: 10_000,
+  ropeScaling: { kind: 'none' },
+  rmsNormEps: 1e-6,
+  initializerRange: 0.02,
+  tieWordEmbeddings: true,
+  attentionBias: false,
+  outputBias: false,
+  qkNorm: false,
+  dtype: 'float32',
+  eosTokenIds: [],
+};
+const adam: Adam = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 };
+const params: SampleParams = { maxTokens: 20, temperature: 1, seed: 1, stopTokens: [] };
+const prompt = Int32Array.of(1, 2, 3);
+const lesson: readonly Datum[] = [
+  { input: Int32Array.of(1, 2, 3, 4), target: Int32Array.of(2, 3, 4, 5) },
+];
+
+let service: LocalTrainingService;
+let directory: string;
+
+beforeEach(async () => {
+  service = await createLocalTrainingService({ model, seed: 3 });
+  directory = await mkdtemp(join(tmpdir(), 'teamtune-service-'));
+});
+
+afterEach(async () => {
+  await service.close();
+  await rm(directory, { recursive: true });
+});
+
+async function step(policy: Policy): Promise<number> {
+  const pass = policy.forwardBackward(lesson, { kind: 'cross_entropy' });
+  await policy.optimStep(adam).result;
+  return (await pass.result).metrics.loss ?? Number.NaN;
+}
+
+describe('the memory of the local service', () => {
+  it('has no more tensors after steps than before, with a sampler held of every version', async () => {
+    const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    const held = [];
+    const counts: number[] = [];
+    for (let round = 0; round < 6; round++) {
+      const sampler = await policy.publish().result;
+      await Promise.all([1, 2, 3].map((seed) => sampler.sample(prompt, { ...params, seed })));
+      held.push(sampler);
+      await step(policy);
+      counts.push(liveTensors());
+    }
+    expect(counts.slice(2)).toEqual(new Array<number>(4).fill(counts[1] ?? -1));
+    const oldest = await held[0]?.sample(prompt, params);
+    expect(oldest?.version).toBe(0);
+    expect(liveTensors()).toBe(counts.at(-1));
+  });
+
+  it('frees everything at the end, even with work under way', async () => {
+    await service.close();
+    const before = liveTensors();
+    const other = await createLocalTrainingService({ model, seed: 3 });
+    const policy = await other.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    await step(policy);
+    const sampler = await policy.publish().result;
+    const underWay = [sampler.sample(prompt, params), policy.forward(lesson).result];
+    const refused = underWay.map((promise) => expect(promise).rejects.toThrow(/closed/));
+    await other.close();
+    await Promise.all(refused);
+    await expect(sampler.sample(prompt, params)).rejects.toThrow(/closed/);
+    await expect(other.createPolicy({ id: 'b', seed: 1, rank: 2 })).rejects.toThrow(/closed/);
+    expect(liveTensors()).toBe(before);
+  });
+
+  it('closes one policy and goes on with the others', async () => {
+    const first = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    const second = await service.createPolicy({ id: 'b', seed: 2, rank: 2 });
+    const sampler = await first.publish().result;
+    const before = await sampler.sample(prompt, params);
+    await first.close();
+    await expect(first.forward(lesson).result).rejects.toThrow(/"a" is closed/);
+    expect(await sampler.sample(prompt, params)).toEqual(before);
+    expect(await step(second)).toBeGreaterThan(0);
+    await expect(service.createPolicy({ id: 'a', seed: 1, rank: 2 })).resolves.toBeDefined();
+  });
+});
+
+describe('full fine-tuning', () => {
+  it('trains the base, saves it as a model, and loads it again', async () => {
+    const policy = await service.createPolicy({ id: 'base', seed: 1, rank: 'full' });
+    const losses = [await step(policy), await step(policy), await step(policy)];
+    expect(losses).toEqual([...losses].sort((left, right) => right - left));
+    const saved = join(directory, 'model');
+    await service.saveModel(saved);
+    expect(await readdir(saved)).toEqual(['config.json', 'model.safetensors']);
+    const other = await createLocalTrainingService({ modelDirectory: saved });
+    const sampler = await policy.publish().result;
+    const reloaded = await other.baseSampler();
+    expect(await reloaded.logprobs(prompt)).toEqual(await sampler.logprobs(prompt));
+    await other.close();
+  });
+
+  it('goes on from a saved state with the same bits', async () => {
+    const policy = await service.createPolicy({ id: 'base', seed: 1, rank: 'full' });
+    await step(policy);
+    const state = join(directory, 'state');
+    await policy.saveState(state).result;
+    const wanted = [await step(policy), await step(policy)];
+    const other = await createLocalTrainingService({ model, seed: 99 });
+    const from = { directory: state, optimizer: true };
+    const restored = await other.createPolicy({ id: 'base', seed: 1, rank: 'full', from });
+    expect(restored.version()).toBe(1);
+    expect([await step(restored), await step(restored)]).toEqual(wanted);
+    await other.close();
+  });
+
+  it('stands alone, and says so', async () => {
+    await service.createPolicy({ id: 'base', seed: 1, rank: 'full' });
+    await expect(service.createPolicy({ id: 'a', seed: 1, rank: 2 })).rejects.toThrow(
+      /"a" cannot stand beside "base"/,
+    );
+    await expect(service.baseSampler()).rejects.toThrow(/no base to sample/);
+  });
+
+  it('keeps one version: a step ends the samplers before it, but not what they have under way', async () => {
+    const policy = await service.createPolicy({ id: 'base', seed: 1, rank: 'full' });
+    const sampler = await policy.publish().result;
+    const alone = await sampler.sample(prompt, params);
+    const underWay = sampler.sample(prompt, params);
+    await step(policy);
+    expect(await underWay).toEqual(alone);
+    await expect(sampler.sample(prompt, params)).rejects.toThrow(/publish again/);
+  });
+});
+
+describe('data in any amount', () => {
+  it('gives the same numbers whatever the size of micro-batches', async () => {
+    const data: readonly Datum[] = [5, 2, 9, 5, 3].map((length, row) => ({
+      input: Int32Array.from({ length }, (_, at) => (at * 7 + row) % 32),
+      target: Int32Array.from({ length }, (_, at) => (at * 5 + row) % 32),
+    }));
+    const results = [];
+    for (const microBatchTokens of [1, 12, 4096]) {
+      const other = await createLocalTrainingService({ model, seed: 3, microBatchTokens });
+      const policy = await other.createPolicy({ id: 'a', seed: 1, rank: 2 });
+      const { metrics, logprobs } = await policy.forwardBackward(data, { kind: 'cross_entropy' })
+        .result;
+      expect(logprobs.map(({ length }) => length)).toEqual([5, 2, 9, 5, 3]);
+      results.push([metrics.loss, (await policy.optimStep(adam).result).gradNorm]);
+      await other.close();
+    }
+    for (const [loss, norm] of results.slice(1)) {
+      expect(loss).toBeCloseTo(results[0]?.[0] ?? 0, 4);
+      expect(norm).toBeCloseTo(results[0]?.[1] ?? 0, 4);
+    }
+  });
+
+  it('leaves the log-probabilities of masked tokens out, and skips a datum of nothing else', async () => {
+    const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    const masked = { ...(lesson[0] as Datum), weights: Float32Array.of(0, 0, 1, 0) };
+    const empty = { ...masked, weights: new Float32Array(4) };
+    const { logprobs, metrics } = await policy.forwardBackward([masked, empty], {
+      kind: 'cross_entropy',
+    }).result;
+    expect([...(logprobs[0] ?? [])].map(Number.isNaN)).toEqual([true, true, false, true]);
+    expect(logprobs[1]?.every(Number.isNaN)).toBe(true);
+    expect(metrics.tokens).toBe(1);
+    expect(metrics.loss).toBeCloseTo(-(logprobs[0]?.[2] ?? 0), 6);
+  });
+});
+
+describe('the order of one policy', () => {
+  it('refuses to save a state that would lose a gradient', async () => {
+    const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    policy.forwardBackward(lesson, { kind: 'cross_entropy' });
+    const saving = policy.saveState(join(directory, 'state')).result;
+    await expect(saving).rejects.toThrow(/would lose a gradient/);
+    expect(await readdir(directory)).toEqual([]);
+  });
+});

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { parseToolCalls } from './parse-tool-calls.ts';
+
+const fence = (code: string, language = 'python') => `\`\`\`${language}\n${code}\n\`\`\``;
+
+describe('parseToolCalls', () => {
+  it('finds no call in plain text, so the round ends', () => {
+    expect(parseToolCalls('The answer is 7.')).toEqual([]);
+    expect(parseToolCalls('')).toEqual([]);
+    expect(parseToolCalls(fence('ls', 'bash'))).toEqual([]);
+  });
+
+  it.each(['python', 'py', 'Python', 'python3'])(
+    'takes one ```%s fence as one call',
+    (language) => {
+      expect(parseToolCalls(`Let me check.\n${fence('print(1)', language)}\nDone.`)).toEqual([
+        { tool: 'python', input: 'print(1)' },
+      ]);
+    },
+  );
+
+  it('takes a fence that opens or closes within a line, and no inline code', () => {
+    const call = { tool: 'python', input: 'print(1)' };
+    expect(parseToolCalls('Run: ```python\nprint(1)```')).toEqual([call]);
+    expect(parseToolCalls('```python print(1)``` is inline')).toEqual([]);
+  });
+
+  it('joins the fences of one action into one program, in order', () => {
+    const text = `${fence('x = 1')}\nthen\n${fence('echo', 'bash')}\n${fence('print(x)', 'py')}`;
+    expect(parseToolCalls(text)).toEqual([{ tool: 'python', input: 'x = 1\nprint(x)' }]);
+  });
+
+  it('takes a balanced tool_call, whose arguments may be an object or a string', () => {
+    const call = { name: 'python', arguments: { code: 'print("a")' } };
+    const asText = { name: 'code_interpreter', arguments: JSON.stringify({ code: 'x' }) };
+    const text = `<tool_call>\n${JSON.stringify(call)}\n</tool_call><tool_call>${JSON.stringify(asText)}</tool_call>`;
+    expect(parseToolCalls(text)).toEqual([
+      { tool: 'python', input: 'print("a")' },
+      { tool: 'python', input: 'x' },
+    ]);
+  });
+
+  it('passes the arguments of another tool as JSON', () => {
+    const text = '<tool_call>{"name": "search", "arguments": {"query": "pi"}}</tool_call>';
+    expect(parseToolCalls(text)).toEqual([{ tool: 'search', input: '{"query":"pi"}' }]);
+  });
+
+  it.each([
+    ['malformed JSON', '<tool_call>{"name": "python", </tool_call>', /could not be read/],
+    ['no name', '<tool_call>{"arguments": {}}</tool_call>', /could not be read.*name/s],
+    ['no code', '<tool_call>{"name": "python", "arguments": {}}</tool_call>', /code/],
+    ['an empty block', '<tool_call> </tool_call>', /is empty/],
+    ['no end', '<tool_call>{"name": "python"}', /1 opened, 0 closed/],
+    ['no start', '{"name": "python"}</tool_call>', /0 opened, 1 closed/],
+    ['ends before starts', '</tool_call><tool_call>', /do not match/],
+    ['a fence cut by length', '```python\nprint(1', /no closing/],
+    ['an empty fence', '```python\n\n```', /is empty/],
+  ])('says why a call is invalid: %s', (_, text, reason) => {
+    const calls = parseToolCalls(text);
+    expect(calls).toHaveLength(1);
+    expect(calls[0]?.invalid).toMatch(reason);
+  });
+
+  it('never executes thoughts, closed, unclosed or opened by the template', () => {
+    const code = fence('print(1)');
+    expect(parseToolCalls(`<think>${code}</think>7`)).toEqual([]);
+    expect(parseToolCalls(`<think>\n${code}`)).toEqual([]);
+    expect(parseToolCalls(`${code}\n</think>\n7`)).toEqual([]);
+    expect(parseToolCalls(`<think>hm</think>\n${code}`)).toEqual([
+      { tool: 'python', input: 'print(1)' },
+    ]);
+    expect(parseToolCalls('<think><tool_call></think>7')).toEqual([]);
+  });
+});

@@ -1,0 +1,33 @@
+import { evaluateTeam } from './evaluate.ts';
+import type { Method, Training } from './methods/training.ts';
+
+/**
+ * The training loop: evaluate the untrained team, then one method step after another, each made durable before the
+ * next begins, then evaluate what came out.
+ *
+ * @param from first step to do; steps before it were completed by an earlier process
+ * @throws BoundaryError with everything that was finished already in the run store
+ */
+export async function train(
+  training: Training,
+  method: Method,
+  options: { readonly from: number; readonly checkpoint: (step: number) => Promise<string> },
+): Promise<void> {
+  const { run, settings, watch } = training;
+  if (training.heldOut.length > 0) await evaluateTeam(training, 'base', training.heldOut);
+  for (let step = options.from; step <= settings.steps; step++) {
+    const metrics = await method(training, step);
+    watch.step(step, metrics);
+    // Before the step counts as complete: an interrupted evaluation is finished when the step is resumed.
+    if (isEvaluationDue(step, settings.evaluation.every, settings.steps)) {
+      await evaluateTeam(training, `step-${step}`, training.heldOut);
+    }
+    const checkpoint = await options.checkpoint(step);
+    run.completeStep(step, checkpoint, metrics);
+  }
+  if (training.heldOut.length > 0) await evaluateTeam(training, 'trained', training.heldOut);
+}
+
+function isEvaluationDue(step: number, every: number, steps: number): boolean {
+  return every > 0 && step % every === 0 && step < steps;
+}

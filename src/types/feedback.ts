@@ -1,0 +1,57 @@
+import type { Task } from './task.ts';
+import type { Action } from './trajectory.ts';
+
+/** Who caused what went wrong in an action. */
+export type Blame = 'none' | 'self' | 'upstream' | 'tool' | 'task';
+
+/** A coach's verdict on one action, or the reason why there is none. Absence of a score is never a number. */
+export type Feedback =
+  | {
+      readonly kind: 'scored';
+      readonly actionId: string;
+      /** Points, 0 (terrible) to 10 (perfect). */
+      readonly score: number;
+      readonly reason: string;
+      readonly blame: Blame;
+      /** The agent at fault when `blame` is `upstream`. */
+      readonly blamedAgent?: string;
+    }
+  | {
+      readonly kind: 'unscored';
+      readonly actionId: string;
+      /** Why there is no score, for example `timeout after 60 s`. */
+      readonly cause: string;
+    };
+
+/** Grade of a trajectory's answer against ground truth. */
+export type Outcome = {
+  readonly trajectoryId: string;
+  readonly correct: boolean;
+  /** What the grader read out of the answer. */
+  readonly extracted?: string;
+};
+
+/** What a coach looks at: one action, the task, and the actions played before it in the same trajectory. */
+export type CoachRequest = {
+  readonly task: Task;
+  readonly action: Action;
+  readonly earlier: readonly Action[];
+};
+
+/** What coaching has used so far. */
+export type CoachUsage = {
+  readonly calls: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+};
+
+/** An AI judge of single actions. It resolves to `unscored` rather than inventing a number. */
+export type Coach = {
+  readonly name: string;
+  /** @throws BoundaryError("coach") only for permanent failures (bad key, unknown model) that must stop the run */
+  readonly score: (
+    request: CoachRequest,
+    options?: { readonly signal?: AbortSignal },
+  ) => Promise<Feedback>;
+  readonly usage: () => CoachUsage;
+};

@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest';
+import type { CreditedAction } from '../types/credit.ts';
+import type { Action } from '../types/trajectory.ts';
+import { actionPart, assembleData, datumOf } from './assemble-data.ts';
+
+function action(observation: number[], tokens: number[], logprobs: number[]): Action {
+  return {
+    ...{
+      id: 'a',
+      agent: 'solver',
+      role: 'Solver',
+      turn: 0,
+      seed: 0,
+      text: '',
+      observationText: '',
+    },
+    ...{ policy: { id: 'solver', version: 0 }, toolCalls: [], toolResults: [], stop: 'stop' },
+    observation: Int32Array.from(observation),
+    tokens: Int32Array.from(tokens),
+    logprobs: Float32Array.from(logprobs),
+  };
+}
+
+const first = action([5, 6, 7], [8, 9], [-0.5, -1]);
+const second = action([5], [6, 7, 8, 9], [-1, -2, -3, -4]);
+
+test('the first sampled token is predicted from the whole observation, and nothing before it is trained', () => {
+  const { input, target, weights, oldLogprobs } = datumOf(first);
+  expect([...input]).toEqual([5, 6, 7, 8]);
+  expect([...target]).toEqual([6, 7, 8, 9]);
+  expect([...(weights ?? [])]).toEqual([0, 0, 1, 1]);
+  expect([...(oldLogprobs ?? [])]).toEqual([0, 0, -0.5, -1]);
+});
+
+test('what belongs to the action is found again', () => {
+  expect([...actionPart(first, Float32Array.from([1, 2, 3, 4]))]).toEqual([3, 4]);
+  expect([...actionPart(second, Float32Array.from([1, 2, 3, 4]))]).toEqual([1, 2, 3, 4]);
+});
+
+describe('averages', () => {
+  const credited: CreditedAction[] = [
+    { action: first, reward: 1, advantages: Float32Array.from([2, 3]) },
+    { action: second, reward: 0, advantages: Float32Array.from([-1, -1, -1, -1]) },
+  ];
+
+  test('by token, all six tokens weigh a sixth', () => {
+    const [one, two] = assembleData(credited, 'token');
+    expect([...(one?.weights ?? [])]).toEqual([0, 0, Math.fround(1 / 6), Math.fround(1 / 6)]);
+    expect([...(two?.weights ?? [])]).toEqual(Array(4).fill(Math.fround(1 / 6)));
+    expect([...(one?.advantages ?? [])]).toEqual([0, 0, 2, 3]);
+  });
+
+  test('by action, the short action’s tokens weigh more', () => {
+    const [one, two] = assembleData(credited, 'action');
+    expect([...(one?.weights ?? [])]).toEqual([0, 0, 0.25, 0.25]);
+    expect([...(two?.weights ?? [])]).toEqual(Array(4).fill(0.125));
+  });
+});

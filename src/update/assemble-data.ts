@@ -1,0 +1,50 @@
+import type { CreditedAction } from '../types/credit.ts';
+import type { Datum } from '../types/training-service.ts';
+import type { Action } from '../types/trajectory.ts';
+
+/** How a mini-batch's token losses are averaged: every token equal, or every action equal. */
+export type LossAverage = 'token' | 'action';
+
+/**
+ * An action as one training row: the sampled tokens are predicted from all that came before them, and nothing of the
+ * observation is trained. Token ids and log-probabilities are the sampler's own.
+ *
+ * @returns arrays of length observation + tokens − 1; the first sampled token sits at index observation.length − 1
+ */
+export function datumOf(action: Action): Datum {
+  const { observation, tokens, logprobs } = action;
+  const first = observation.length - 1;
+  const length = observation.length + tokens.length - 1;
+  const input = new Int32Array(length);
+  input.set(observation);
+  input.set(tokens.subarray(0, -1), observation.length);
+  const target = new Int32Array(length);
+  target.set(observation.subarray(1));
+  target.set(tokens, first);
+  const oldLogprobs = new Float32Array(length);
+  oldLogprobs.set(logprobs, first);
+  const weights = new Float32Array(length).fill(1, first);
+  return { input, target, weights, oldLogprobs };
+}
+
+/** The entries of a per-target array that belong to the action's own tokens. */
+export function actionPart(action: Action, perTarget: Float32Array): Float32Array {
+  return perTarget.subarray(action.observation.length - 1);
+}
+
+/**
+ * Rows of one mini-batch for a policy-gradient loss. An engine sums over tokens, so the average is in the weights:
+ * 1/(tokens of the mini-batch) for `token`, 1/(actions × tokens of the action) for `action`.
+ */
+export function assembleData(credited: readonly CreditedAction[], average: LossAverage): Datum[] {
+  const tokens = credited.reduce((sum, { action }) => sum + action.tokens.length, 0);
+  return credited.map(({ action, advantages }) => {
+    const datum = datumOf(action);
+    const first = action.observation.length - 1;
+    const divisor = average === 'token' ? tokens : credited.length * action.tokens.length;
+    const aligned = new Float32Array(datum.target.length);
+    aligned.set(advantages, first);
+    const weights = new Float32Array(datum.target.length).fill(1 / divisor, first);
+    return { ...datum, weights, advantages: aligned };
+  });
+}

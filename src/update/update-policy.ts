@@ -1,0 +1,99 @@
+import { BoundaryError } from '../errors.ts';
+import { createRandom, shuffled } from '../random.ts';
+import type { CreditedAction } from '../types/credit.ts';
+import type { Metrics } from '../types/metrics.ts';
+import type { Adam, Loss, PassResult, Policy } from '../types/training-service.ts';
+import { actionPart, assembleData, datumOf, type LossAverage } from './assemble-data.ts';
+
+/** How one agent's policy is updated on one step's actions. */
+export type UpdateOptions = {
+  readonly loss: Loss;
+  readonly average: LossAverage;
+  /** Passes over the step's actions. */
+  readonly epochs: number;
+  /** Optimiser steps in each pass; the actions are dealt out to them as evenly as they go. */
+  readonly miniBatches: number;
+  readonly adam: Adam;
+  /** Order of the actions. */
+  readonly seed: number;
+};
+
+/**
+ * Largest difference between the log-probabilities the sampler recorded and those the trainer computes for the same
+ * tokens before any update: with exact engines the importance ratio is one.
+ *
+ * @returns nats; 0 for no actions
+ */
+export async function logprobGap(
+  policy: Policy,
+  credited: readonly CreditedAction[],
+): Promise<number> {
+  if (credited.length === 0) return 0;
+  const { logprobs } = await policy.forward(credited.map(({ action }) => datumOf(action))).result;
+  return Math.max(
+    ...credited.map(({ action }, row) => {
+      const trained = actionPart(action, logprobs[row] as Float32Array);
+      return action.logprobs.reduce(
+        (most, sampled, token) => Math.max(most, Math.abs(sampled - (trained[token] as number))),
+        0,
+      );
+    }),
+  );
+}
+
+/**
+ * Updates one policy: epochs × mini-batches of the loss, one optimiser step each.
+ * An agent without any credited action is left as it is, optimiser included.
+ *
+ * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy` (means over optimiser steps) and `optimizer-steps`
+ */
+export async function updatePolicy(
+  policy: Policy,
+  credited: readonly CreditedAction[],
+  options: UpdateOptions,
+): Promise<Metrics> {
+  const passes: { pass: PassResult; gradNorm: number }[] = [];
+  const random = createRandom(options.seed);
+  for (let epoch = 0; epoch < options.epochs; epoch++) {
+    for (const actions of deal(shuffled(credited, random), options.miniBatches)) {
+      const pass = policy.forwardBackward(assembleData(actions, options.average), options.loss);
+      const step = policy.optimStep(options.adam);
+      const [passed, { gradNorm }] = await Promise.all([pass.result, step.result]);
+      if (!Number.isFinite(gradNorm)) throw notFinite(policy.id, gradNorm);
+      passes.push({ pass: passed, gradNorm });
+    }
+  }
+  return summarize(passes);
+}
+
+/** Parts whose sizes differ by at most one; empty parts are left out. */
+function deal<Item>(items: readonly Item[], parts: number): Item[][] {
+  return Array.from({ length: parts }, (_, part) =>
+    items.slice(
+      Math.floor((part * items.length) / parts),
+      Math.floor(((part + 1) * items.length) / parts),
+    ),
+  ).filter((dealt) => dealt.length > 0);
+}
+
+function summarize(passes: readonly { pass: PassResult; gradNorm: number }[]): Metrics {
+  if (passes.length === 0) return { 'optimizer-steps': 0 };
+  const mean = (of: (entry: (typeof passes)[number]) => number) =>
+    passes.reduce((sum, entry) => sum + of(entry), 0) / passes.length;
+  const perToken = (name: string) =>
+    mean(({ pass }) => (pass.metrics[name] ?? 0) / Math.max(1, pass.metrics.tokens ?? 0));
+  return {
+    loss: mean(({ pass }) => pass.metrics.loss ?? 0),
+    'grad-norm': mean(({ gradNorm }) => gradNorm),
+    'clip-fraction': perToken('clippedTokens'),
+    entropy: perToken('entropy'),
+    'optimizer-steps': passes.length,
+  };
+}
+
+function notFinite(policy: string, gradNorm: number): BoundaryError {
+  return new BoundaryError(
+    'engine',
+    `the gradient of policy ${policy} is ${gradNorm}: the update diverged; resume from the last checkpoint with a lower update.learningRate or update.maxGradNorm`,
+  );
+}

@@ -1,0 +1,292 @@
+import { join } from 'node:path';
+import {
+  checkpointsDirectory,
+  removeUnfinishedCheckpoints,
+} from './checkpoint/checkpoint-directory.ts';
+import { restoreCheckpoint } from './checkpoint/restore-checkpoint.ts';
+import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
+import { createFunctionCoach } from './coach/function-coach.ts';
+import { createLlmCoach } from './coach/llm-coach.ts';
+import { configAsJson } from './config/load-config.ts';
+import type { RunConfig } from './config/schema.ts';
+import { BoundaryError } from './errors.ts';
+import type { Settings, Training, Watch } from './methods/training.ts';
+import { seedFor } from './random.ts';
+import { agentNames, type Team } from './rollout/team.ts';
+import { openRun, type Run } from './run/run-store.ts';
+import { createLocalTrainingService } from './service/local/local-training-service.ts';
+import { findOverlap } from './task/find-overlap.ts';
+import { gradeMath } from './task/grade-math.ts';
+import { loadTasks } from './task/load-tasks.ts';
+import { loadTokenizer } from './tokenizer/tokenizer.ts';
+import { createPythonTool } from './tools/python-tool.ts';
+import type { Coach, Outcome } from './types/feedback.ts';
+import type { Task } from './types/task.ts';
+import type { Tool } from './types/tool.ts';
+import type { Policy, TrainingService } from './types/training-service.ts';
+import type { Trajectory } from './types/trajectory.ts';
+import { learningRateAt } from './update/schedule.ts';
+
+/** A run with everything alive; `close` ends interpreters, engine and store. */
+export type Wired = {
+  readonly training: Training;
+  /** First step to do. */
+  readonly from: number;
+  /** Saves every agent's weights and optimiser; resolves to the checkpoint's name. */
+  readonly checkpoint: (step: number) => Promise<string>;
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * Turns a config into live objects: the only place that chooses implementations.
+ *
+ * @param options.directory the run's folder; with `resume` one that an interrupted run left
+ * @throws BoundaryError before anything is played when a file, model, tool or key is missing
+ */
+export async function wire(
+  config: RunConfig,
+  options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
+): Promise<Wired> {
+  const tasks = await readTasks(config.tasks.train);
+  const heldOut = config.tasks.heldOut === undefined ? [] : await readTasks(config.tasks.heldOut);
+  warnOfOverlap(tasks, heldOut, options.watch);
+  return wireRun(config, { ...options, tasks, heldOut, coach: await createCoach(config) });
+}
+
+/**
+ * The same for an evaluation alone: no training tasks, no coach.
+ *
+ * @param options.checkpoint a folder with each agent's weights; absent = the untrained team
+ */
+export async function wireEvaluation(
+  config: RunConfig,
+  options: { readonly directory: string; readonly checkpoint?: string; readonly watch: Watch },
+): Promise<Wired> {
+  const { heldOut } = config.tasks;
+  if (heldOut === undefined) {
+    throw new BoundaryError('config', 'tasks.heldOut is missing: there is nothing to evaluate on');
+  }
+  if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
+  const tasks = await readTasks(heldOut);
+  const parts = { ...options, resume: false, tasks: [], heldOut: tasks, coach: unaskedCoach };
+  return wireRun(config, parts);
+}
+
+type RunParts = {
+  readonly directory: string;
+  readonly resume: boolean;
+  readonly checkpoint?: string;
+  readonly watch: Watch;
+  readonly tasks: readonly Task[];
+  readonly heldOut: readonly Task[];
+  readonly coach: Coach;
+};
+
+async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
+  const { directory, resume, watch, tasks, heldOut, coach } = parts;
+  const closers: (() => Promise<void> | void)[] = [];
+  try {
+    const tokenizer = await loadTokenizer(config.model.path);
+    const tools = createTools(config);
+    closers.unshift(...[...tools.values()].map(({ close }) => close));
+    const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
+    closers.unshift(() => run.close());
+    run.setConfig(configAsJson(config));
+    const service = await createService(config);
+    closers.unshift(service.close);
+    const restored = resume ? await restorePoint(run) : undefined;
+    const folder = restored?.directory ?? parts.checkpoint;
+    const policies = await createPolicies(service, config, folder);
+    const seed = seedFor(config.seed, 'reference');
+    const reference = await service.createPolicy({ id: 'reference', seed, rank: 1 });
+    const training: Training = {
+      ...{ run, team: config.team, service, tokenizer, tools, policies, reference, coach },
+      ...{ grade: gradeAnswer, tasks, heldOut, settings: settingsOf(config), watch },
+    };
+    const { keepCheckpoints } = config.training;
+    const configHash = run.configHash ?? '';
+    const checkpoint = (step: number) =>
+      savePolicies(policies, { directory, step, keep: keepCheckpoints, configHash });
+    return {
+      training,
+      from: (restored?.step ?? 0) + 1,
+      checkpoint,
+      close: () => closeAll(closers),
+    };
+  } catch (error) {
+    await closeAll(closers);
+    throw error;
+  }
+}
+
+async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<void> {
+  for (const close of closers) await close();
+}
+
+async function readTasks(source: string | readonly Task[]): Promise<readonly Task[]> {
+  return typeof source === 'string' ? loadTasks(source) : source;
+}
+
+function warnOfOverlap(tasks: readonly Task[], heldOut: readonly Task[], watch: Watch): void {
+  const overlap = findOverlap(tasks, heldOut);
+  if (overlap.length === 0) return;
+  const named = overlap.slice(0, 3).map(({ trainId, heldOutId }) => `${heldOutId} = ${trainId}`);
+  watch.note(
+    `warning: ${overlap.length} of ${heldOut.length} held-out tasks are also training tasks (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
+  );
+}
+
+/** Stands in where nobody asks a coach, so that no key is needed. */
+const unaskedCoach = createFunctionCoach(() => ({ unscored: 'no coach is asked here' }));
+
+async function createCoach(config: RunConfig): Promise<Coach> {
+  const { coach, coaching, team, credit } = config;
+  if (credit.source === 'outcome') return unaskedCoach;
+  if (typeof coach === 'function') return createFunctionCoach(coach);
+  if (typeof coach === 'object' && 'score' in coach) return coach;
+  const llmCoach = createLlmCoach({
+    model: coach,
+    team: briefsOf(team),
+    timeoutMs: coaching.timeoutSeconds * 1000,
+    concurrency: coaching.concurrency,
+    maxAttempts: coaching.maxAttempts,
+    showAnswer: coaching.showAnswer,
+  });
+  // One small call now, rather than an evaluation and a step of plays before the first refusal.
+  await llmCoach.check();
+  return llmCoach;
+}
+
+/** What the coach is told about every agent. */
+function briefsOf(team: Team): Record<string, { role: string; instructions: string }> {
+  const briefs = agentNames(team).map((name) => {
+    const { role = name, instructions = '' } = team.agents[name] ?? {};
+    return [name, { role, instructions }] as const;
+  });
+  return Object.fromEntries(briefs);
+}
+
+function createTools(config: RunConfig): ReadonlyMap<string, Tool> {
+  const { team, rollout } = config;
+  const wanted = new Set(agentNames(team).flatMap((name) => team.agents[name]?.tools ?? []));
+  const known: Record<string, () => Tool> = {
+    python: () =>
+      createPythonTool({
+        workers: rollout.toolWorkers,
+        timeLimitMs: rollout.toolTimeoutSeconds * 1000,
+      }),
+  };
+  const unknown = [...wanted].find((name) => !(name in known));
+  if (unknown !== undefined) {
+    throw new BoundaryError(
+      'config',
+      `team ${team.name} asks for the tool ${unknown}; there is ${Object.keys(known).join(', ')}`,
+    );
+  }
+  return new Map([...wanted].map((name) => [name, (known[name] as () => Tool)()]));
+}
+
+/** The in-process engine over a model folder. */
+export function createService(config: Pick<RunConfig, 'model'>): Promise<TrainingService> {
+  const { path, device, dtype, threads, maxRows, microBatchTokens } = config.model;
+  return createLocalTrainingService({
+    modelDirectory: path,
+    ...{ device, dtype, maxRows, microBatchTokens },
+    ...(threads === undefined ? {} : { threads }),
+  });
+}
+
+async function createPolicies(
+  service: TrainingService,
+  config: RunConfig,
+  checkpoint: string | undefined,
+): Promise<ReadonlyMap<string, Policy>> {
+  const policies = new Map<string, Policy>();
+  for (const agent of agentNames(config.team)) {
+    const from =
+      checkpoint === undefined
+        ? {}
+        : { from: { directory: join(checkpoint, agent), optimizer: true } };
+    const { rank, alpha } = config.adapter;
+    const seed = seedFor(config.seed, 'adapter', agent);
+    policies.set(agent, await service.createPolicy({ id: agent, seed, rank, alpha, ...from }));
+  }
+  return policies;
+}
+
+/** Where to go on: the newest completed step whose checkpoint is whole. */
+async function restorePoint(
+  run: Run,
+): Promise<{ readonly step: number; readonly directory: string } | undefined> {
+  removeUnfinishedCheckpoints(run.directory);
+  const last = run.completedSteps().at(-1);
+  if (!last) return undefined;
+  const { directory } = await restoreCheckpoint(
+    join(checkpointsDirectory(run.directory), last.checkpoint),
+  );
+  return { step: last.step, directory };
+}
+
+async function savePolicies(
+  policies: ReadonlyMap<string, Policy>,
+  place: {
+    readonly directory: string;
+    readonly step: number;
+    readonly keep: number;
+    readonly configHash: string;
+  },
+): Promise<string> {
+  const { name } = await saveCheckpoint({
+    ...place,
+    write: async (folder) => {
+      for (const [agent, policy] of policies) await policy.saveState(join(folder, agent)).result;
+    },
+  });
+  return name;
+}
+
+function gradeAnswer(task: Task, trajectory: Trajectory): Outcome | undefined {
+  if (task.answer === undefined || trajectory.answer === undefined) return undefined;
+  return { trajectoryId: trajectory.id, ...gradeMath(trajectory.answer, task.answer) };
+}
+
+function settingsOf(config: RunConfig): Settings {
+  const { rollout, credit, update, training, evaluation, coaching } = config;
+  const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
+  const { steps } = training;
+  const rate = (step: number) =>
+    learningRateAt(learningRate, schedule, { step, steps, warmupSteps });
+  return {
+    seed: config.seed,
+    steps,
+    tasksPerStep: rollout.tasksPerStep,
+    samplesPerTask: rollout.samplesPerTask,
+    temperature: rollout.temperature,
+    concurrency: rollout.concurrency,
+    playTimeoutMs: rollout.playTimeoutSeconds * 1000,
+    maxActionTokens: rollout.maxActionTokens ?? Number.POSITIVE_INFINITY,
+    failedShareLimit: rollout.failedShareLimit,
+    unscoredShareLimit: coaching.unscoredShareLimit,
+    logprobGapLimit: update.logprobGapLimit,
+    credit: {
+      credit: credit.source,
+      estimator: credit.estimator,
+      klCoefficient: credit.klCoefficient,
+      gamma: credit.gamma,
+      sigmaFloor: credit.sigmaFloor,
+    },
+    update: {
+      loss: { kind: 'ppo', clipLow: update.clipLow, clipHigh: update.clipHigh },
+      average: update.average,
+      epochs: update.epochs,
+      miniBatches: update.miniBatches,
+      adam: {
+        ...{ learningRate, beta1, beta2, eps },
+        weightDecay: update.weightDecay,
+        maxGradNorm: update.maxGradNorm,
+      },
+    },
+    learningRateAt: rate,
+    evaluation,
+  };
+}

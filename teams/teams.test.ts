@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import type { ActResult, Agent } from '../src/rollout/team.ts';
+import type { Action } from '../src/types/trajectory.ts';
+import { arithmeticTeam } from './arithmetic-team.ts';
+import { mathchatTeam } from './mathchat-team.ts';
+
+const task = {
+  id: 'task',
+  prompt: 'Start with 47. Add 15. Multiply by 3. Keep the remainder modulo 98.',
+};
+
+function turn(text: string, output?: string): Action {
+  const toolResults =
+    output === undefined ? [] : [{ tool: 'python', status: 'ok', output, durationMs: 1 } as const];
+  return {
+    id: 'id',
+    agent: 'agent',
+    role: 'role',
+    policy: { id: 'agent', version: 0 },
+    turn: 0,
+    seed: 0,
+    observation: new Int32Array(),
+    observationText: '',
+    tokens: new Int32Array(),
+    logprobs: new Float32Array(),
+    text,
+    toolCalls: [],
+    toolResults,
+    stop: 'stop',
+  };
+}
+
+/** An agent that takes the given actions when asked, and what it was asked. */
+function scripted(actions: readonly Action[]): Agent & { readonly heard: string[] } {
+  const heard: string[] = [];
+  const toolOutput = actions.findLast(({ toolResults }) => toolResults.length > 0)?.toolResults[0]
+    ?.output;
+  const text = actions.at(-1)?.text ?? '';
+  const result: ActResult =
+    toolOutput === undefined ? { text, actions } : { text, actions, toolOutput };
+  return {
+    heard,
+    act: async (message) => {
+      heard.push(message);
+      return result;
+    },
+  };
+}
+
+function cast(executorTurns: readonly Action[], solverText = 'a = 47 + 15') {
+  return {
+    solver: scripted([turn(solverText)]),
+    executor: scripted(executorTurns),
+    verifier: scripted([turn('\\boxed{88}')]),
+  };
+}
+
+describe('the arithmetic team', () => {
+  it("hands the working to the executor, the executor's report to the verifier, and answers as it", async () => {
+    const agents = cast([turn('code', '88'), turn('The result is 88.')]);
+    expect(await arithmeticTeam.play(task, agents)).toBe('\\boxed{88}');
+    expect(agents.executor.heard[0]).toContain('Working:\na = 47 + 15');
+    expect(agents.verifier.heard[0]?.endsWith('Executor: The result is 88.')).toBe(true);
+    expect(agents.verifier.heard[0]).not.toContain('47 + 15');
+  });
+
+  it('shows the verifier the output when the executor ends with a run', async () => {
+    const agents = cast([turn('code', '[no output]'), turn('better code', '88')]);
+    await arithmeticTeam.play(task, agents);
+    expect(agents.verifier.heard[0]?.endsWith('Executor: better code\nOutput: 88')).toBe(true);
+  });
+});
+
+describe('the MathChat team', () => {
+  it('keeps thoughts to the agent that had them', async () => {
+    const agents = cast(
+      [turn('<think>hm</think>print it', '88'), turn('<think>so</think>It is 88.')],
+      '<think>Let me see: 12345.</think>The draft.',
+    );
+    await mathchatTeam.play(task, agents);
+    expect(agents.executor.heard[0]).toContain('draft\n\nThe draft.');
+    expect(agents.executor.heard[0]).not.toContain('12345');
+    expect(agents.verifier.heard[0]).toContain('It is 88.');
+    expect(agents.verifier.heard[0]).not.toContain('so</think>');
+  });
+
+  it("shows the verifier the executor's report and last output, and not the draft", async () => {
+    const agents = cast([turn('code', '88')], 'The draft.');
+    await mathchatTeam.play(task, agents);
+    expect(agents.verifier.heard[0]).toContain('## Output of the last run\n\n88');
+    expect(agents.verifier.heard[0]).not.toContain('The draft.');
+  });
+
+  it('leaves the output out when no tool ran', async () => {
+    const agents = cast([turn('In words.')]);
+    await mathchatTeam.play(task, agents);
+    expect(agents.verifier.heard[0]).not.toContain('Output of the last run');
+  });
+});
