@@ -79,6 +79,23 @@ it('continues from a stored state as if it had never stopped', () => {
   expect(() => second.load({ step: 1, tensors: new Map() })).toThrow('no tensor named mean.p');
 });
 
+it('computes the same norm to the last bit in whatever order the parameters come', () => {
+  // 64 squares of 2⁻⁵⁴ and one of 1: with the 1 first each of them is lost, with the 1 last their sum is not.
+  const small = Array.from({ length: 64 }, (_, index) => [`a${index}`, 2 ** -27] as const);
+  const values = [...small, ['b', 1] as const];
+  const normOf = (order: readonly (readonly [string, number])[]) =>
+    tidy(() => {
+      const tensors = new Map(order.map(([name]) => [name, requireGrad(tensorOf([0], [1]))]));
+      for (const [name, value] of order)
+        setGrad(tensors.get(name) as Tensor, tensorOf([value], [1]));
+      const optimizer = new AdamW(tensors);
+      const { gradNorm } = optimizer.step(adam);
+      optimizer.dispose();
+      return gradNorm;
+    });
+  expect(normOf(values.toReversed())).toBe(normOf(values));
+});
+
 it('forgets gradients after a step, and does nothing without any', () => {
   const tensors = parameters();
   const optimizer = new AdamW(tensors);

@@ -27,10 +27,15 @@ export class AdamW {
 
   /** @param parameters name → leaf tensor that collects gradients; stays the caller's */
   constructor(parameters: ReadonlyMap<string, Tensor>) {
-    this.#parameters = parameters;
+    // By name, not as they came: floating-point sums depend on their order, and an adapter that was loaded has another
+    // order than one that was created. A resumed run must see the same norm to the last bit.
+    this.#parameters = new Map([...parameters].sort(([a], [b]) => (a < b ? -1 : 1)));
     const zero = (tensor: Tensor) => keep(noGrad(() => zerosLike(tensor)));
     this.#moments = new Map(
-      [...parameters].map(([name, tensor]) => [name, { mean: zero(tensor), square: zero(tensor) }]),
+      [...this.#parameters].map(([name, tensor]) => [
+        name,
+        { mean: zero(tensor), square: zero(tensor) },
+      ]),
     );
   }
 
