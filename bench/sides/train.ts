@@ -1,0 +1,40 @@
+/** The engine's side of bench:train: one pass and one optimiser step of a LoRA policy of the training service. */
+import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
+import { readWork, serveRuns } from './serve-runs.ts';
+
+type Work = {
+  readonly modelDirectory: string;
+  readonly rows: readonly (readonly number[])[];
+  readonly rank: number;
+  readonly alpha: number;
+  readonly threads: number;
+  readonly adam: {
+    readonly learningRate: number;
+    readonly beta1: number;
+    readonly beta2: number;
+    readonly eps: number;
+    readonly weightDecay: number;
+    readonly maxGradNorm: number;
+  };
+};
+
+const { modelDirectory, rows, rank, alpha, threads, adam } = readWork<Work>();
+const service = await createLocalTrainingService({ modelDirectory, threads });
+const policy = await service.createPolicy({ id: 'bench', seed: 1, rank, alpha });
+// The mean over all targets, as transformers' loss is.
+const targets = rows.reduce((total, row) => total + row.length - 1, 0);
+const data = rows.map((row) => ({
+  input: Int32Array.from(row.slice(0, -1)),
+  target: Int32Array.from(row.slice(1)),
+  weights: new Float32Array(row.length - 1).fill(1 / targets),
+}));
+
+async function trainStep(): Promise<{ readonly loss: number; readonly gradNorm: number }> {
+  const pass = policy.forwardBackward(data, { kind: 'cross_entropy' });
+  const step = policy.optimStep(adam);
+  const [{ metrics }, { gradNorm }] = await Promise.all([pass.result, step.result]);
+  return { loss: metrics.loss ?? Number.NaN, gradNorm };
+}
+
+await serveRuns({ facts: await trainStep() }, trainStep);
+await service.close();
