@@ -3,6 +3,7 @@ import { majorityAccuracy, passAtK, type TaskGrades } from './methods/statistics
 import { createStage, publishAll, type Training } from './methods/training.ts';
 import { playRequests } from './rollout/collect.ts';
 import { type Accuracy, accuracyOf } from './run/accuracy.ts';
+import { evaluationName } from './run/evaluation-name.ts';
 import type { Metrics } from './types/metrics.ts';
 import type { Task } from './types/task.ts';
 import type { Trajectory } from './types/trajectory.ts';
@@ -19,11 +20,23 @@ export type Evaluation = {
   readonly failed: number;
 };
 
+/** Evaluates on every held-out set in turn, each under its own name (`base`, or `base@amc` where sets are named). */
+export async function evaluateSets(
+  training: Training,
+  moment: string,
+): Promise<readonly Evaluation[]> {
+  const evaluations: Evaluation[] = [];
+  for (const { name, tasks } of training.heldOut) {
+    evaluations.push(await evaluateTeam(training, evaluationName(moment, name), tasks));
+  }
+  return evaluations;
+}
+
 /**
  * Plays every task `samplesPerTask` times with the policies as they are now and grades by rule, no coach.
  * Results are keyed by (task, sample); plays that the run store already holds under this name are not played again.
  */
-export async function evaluateTeam(
+async function evaluateTeam(
   training: Training,
   name: string,
   tasks: readonly Task[],

@@ -1,4 +1,4 @@
-import { evaluateTeam } from './evaluate.ts';
+import { evaluateSets } from './evaluate.ts';
 import type { Method, Training } from './methods/training.ts';
 
 /**
@@ -14,18 +14,18 @@ export async function train(
   options: { readonly from: number; readonly checkpoint: (step: number) => Promise<string> },
 ): Promise<void> {
   const { run, settings, watch } = training;
-  if (training.heldOut.length > 0) await evaluateTeam(training, 'base', training.heldOut);
+  await evaluateSets(training, 'base');
   for (let step = options.from; step <= settings.steps; step++) {
     const metrics = await method(training, step);
     watch.step(step, metrics);
     // Before the step counts as complete: an interrupted evaluation is finished when the step is resumed.
     if (isEvaluationDue(step, settings.evaluation.every, settings.steps)) {
-      await evaluateTeam(training, `step-${step}`, training.heldOut);
+      await evaluateSets(training, `step-${step}`);
     }
     const checkpoint = await options.checkpoint(step);
     run.completeStep(step, checkpoint, metrics);
   }
-  if (training.heldOut.length > 0) await evaluateTeam(training, 'trained', training.heldOut);
+  await evaluateSets(training, 'trained');
 }
 
 function isEvaluationDue(step: number, every: number, steps: number): boolean {

@@ -6,11 +6,12 @@ import {
 import { restoreCheckpoint } from './checkpoint/restore-checkpoint.ts';
 import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
 import { createFunctionCoach } from './coach/function-coach.ts';
+import { hideAnswer } from './coach/hide-answer.ts';
 import { createLlmCoach } from './coach/llm-coach.ts';
 import { configAsJson } from './config/load-config.ts';
-import type { RunConfig } from './config/schema.ts';
+import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { BoundaryError } from './errors.ts';
-import type { Settings, Training, Watch } from './methods/training.ts';
+import type { HeldOutSet, Settings, Training, Watch } from './methods/training.ts';
 import { seedFor } from './random.ts';
 import { agentNames, type Team } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
@@ -18,6 +19,7 @@ import { createLocalTrainingService } from './service/local/local-training-servi
 import { findOverlap } from './task/find-overlap.ts';
 import { gradeMath } from './task/grade-math.ts';
 import { loadTasks } from './task/load-tasks.ts';
+import { sampleTasks } from './task/sample-tasks.ts';
 import { loadTokenizer } from './tokenizer/tokenizer.ts';
 import { createPythonTool } from './tools/python-tool.ts';
 import type { Coach, Outcome } from './types/feedback.ts';
@@ -47,9 +49,9 @@ export async function wire(
   config: RunConfig,
   options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
 ): Promise<Wired> {
-  const tasks = await readTasks(config.tasks.train);
-  const heldOut = config.tasks.heldOut === undefined ? [] : await readTasks(config.tasks.heldOut);
-  warnOfOverlap(tasks, heldOut, options.watch);
+  const tasks = await readTrainingTasks(config);
+  const heldOut = await readHeldOut(config);
+  for (const set of heldOut) warnOfOverlap(tasks, set, options.watch);
   return wireRun(config, { ...options, tasks, heldOut, coach: await createCoach(config) });
 }
 
@@ -62,13 +64,12 @@ export async function wireEvaluation(
   config: RunConfig,
   options: { readonly directory: string; readonly checkpoint?: string; readonly watch: Watch },
 ): Promise<Wired> {
-  const { heldOut } = config.tasks;
-  if (heldOut === undefined) {
+  if (config.tasks.heldOut === undefined) {
     throw new BoundaryError('config', 'tasks.heldOut is missing: there is nothing to evaluate on');
   }
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
-  const tasks = await readTasks(heldOut);
-  const parts = { ...options, resume: false, tasks: [], heldOut: tasks, coach: unaskedCoach };
+  const heldOut = await readHeldOut(config);
+  const parts = { ...options, resume: false, tasks: [], heldOut, coach: unaskedCoach };
   return wireRun(config, parts);
 }
 
@@ -78,7 +79,7 @@ type RunParts = {
   readonly checkpoint?: string;
   readonly watch: Watch;
   readonly tasks: readonly Task[];
-  readonly heldOut: readonly Task[];
+  readonly heldOut: readonly HeldOutSet[];
   readonly coach: Coach;
 };
 
@@ -127,12 +128,28 @@ async function readTasks(source: string | readonly Task[]): Promise<readonly Tas
   return typeof source === 'string' ? loadTasks(source) : source;
 }
 
-function warnOfOverlap(tasks: readonly Task[], heldOut: readonly Task[], watch: Watch): void {
+/** The training tasks, or the sample of them that the config asks for, in the order of the file. */
+async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly Task[]> {
+  const all = await readTasks(tasks.train);
+  return tasks.sample === undefined ? all : sampleTasks(all, tasks.sample);
+}
+
+async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]> {
+  const sets = tasks.heldOut === undefined ? [] : heldOutSets(tasks.heldOut);
+  const read = sets.map(async ({ name, source }) => ({
+    ...(name === undefined ? {} : { name }),
+    tasks: await readTasks(source),
+  }));
+  return Promise.all(read);
+}
+
+function warnOfOverlap(tasks: readonly Task[], { name, tasks: heldOut }: HeldOutSet, watch: Watch) {
   const overlap = findOverlap(tasks, heldOut);
   if (overlap.length === 0) return;
   const named = overlap.slice(0, 3).map(({ trainId, heldOutId }) => `${heldOutId} = ${trainId}`);
+  const set = name === undefined ? '' : ` of ${name}`;
   watch.note(
-    `warning: ${overlap.length} of ${heldOut.length} held-out tasks are also training tasks (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
+    `warning: ${overlap.length} of ${heldOut.length} held-out tasks${set} are also training tasks (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
   );
 }
 
@@ -150,11 +167,11 @@ async function createCoach(config: RunConfig): Promise<Coach> {
     timeoutMs: coaching.timeoutSeconds * 1000,
     concurrency: coaching.concurrency,
     maxAttempts: coaching.maxAttempts,
-    showAnswer: coaching.showAnswer,
+    showAnswer: coaching.showAnswer !== false,
   });
   // One small call now, rather than an evaluation and a step of plays before the first refusal.
   await llmCoach.check();
-  return llmCoach;
+  return Array.isArray(coaching.showAnswer) ? hideAnswer(llmCoach, coaching.showAnswer) : llmCoach;
 }
 
 /** What the coach is told about every agent. */
@@ -196,21 +213,26 @@ export function createService(config: Pick<RunConfig, 'model'>): Promise<Trainin
   });
 }
 
+/** Id of the one policy where all agents share it, and of its folder in a checkpoint. */
+const sharedPolicy = 'shared';
+
 async function createPolicies(
   service: TrainingService,
   config: RunConfig,
   checkpoint: string | undefined,
 ): Promise<ReadonlyMap<string, Policy>> {
-  const policies = new Map<string, Policy>();
-  for (const agent of agentNames(config.team)) {
+  const { rank, alpha, shared } = config.adapter;
+  const open = (id: string) => {
     const from =
       checkpoint === undefined
         ? {}
-        : { from: { directory: join(checkpoint, agent), optimizer: true } };
-    const { rank, alpha } = config.adapter;
-    const seed = seedFor(config.seed, 'adapter', agent);
-    policies.set(agent, await service.createPolicy({ id: agent, seed, rank, alpha, ...from }));
-  }
+        : { from: { directory: join(checkpoint, id), optimizer: true } };
+    const seed = seedFor(config.seed, 'adapter', id);
+    return service.createPolicy({ id, seed, rank, alpha, ...from });
+  };
+  const common = shared ? await open(sharedPolicy) : undefined;
+  const policies = new Map<string, Policy>();
+  for (const agent of agentNames(config.team)) policies.set(agent, common ?? (await open(agent)));
   return policies;
 }
 
@@ -239,7 +261,9 @@ async function savePolicies(
   const { name } = await saveCheckpoint({
     ...place,
     write: async (folder) => {
-      for (const [agent, policy] of policies) await policy.saveState(join(folder, agent)).result;
+      for (const policy of new Set(policies.values())) {
+        await policy.saveState(join(folder, policy.id)).result;
+      }
     },
   });
   return name;
@@ -265,6 +289,7 @@ function settingsOf(config: RunConfig): Settings {
     concurrency: rollout.concurrency,
     playTimeoutMs: rollout.playTimeoutSeconds * 1000,
     maxActionTokens: rollout.maxActionTokens ?? Number.POSITIVE_INFINITY,
+    frozen: training.frozen ?? [],
     failedShareLimit: rollout.failedShareLimit,
     unscoredShareLimit: coaching.unscoredShareLimit,
     logprobGapLimit: update.logprobGapLimit,

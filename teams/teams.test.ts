@@ -84,6 +84,36 @@ describe('the MathChat team', () => {
     expect(agents.verifier.heard[0]).not.toContain('so</think>');
   });
 
+  it('passes on no thought that was cut off, also where the chat template had opened it', async () => {
+    const open = cast([turn('In words.')], '<think>Let me see: 12345');
+    await mathchatTeam.play(task, open);
+    expect(open.executor.heard[0]).toContain('draft\n\n(No words: ');
+    const opened = { ...turn('Let me see: 12345'), observationText: 'assistant\n<think>\n' };
+    const agents = { ...cast([turn('In words.')]), solver: scripted([opened]) };
+    await mathchatTeam.play(task, agents);
+    expect(agents.executor.heard[0]).toContain('draft\n\n(No words: ');
+    const closed = { ...opened, text: 'Let me see: 12345</think>The draft.' };
+    const spoken = { ...cast([turn('In words.')]), solver: scripted([closed]) };
+    await mathchatTeam.play(task, spoken);
+    expect(spoken.executor.heard[0]).toContain('draft\n\nThe draft.');
+    expect(spoken.executor.heard[0]).not.toContain('12345');
+  });
+
+  it('answers with what the verifier said, and not with what it thought', async () => {
+    const thinking = scripted([turn('<think>perhaps \\boxed{1}')]);
+    const agents = { ...cast([turn('In words.')]), verifier: thinking };
+    expect(await mathchatTeam.play(task, agents)).toContain('No words');
+  });
+
+  it('has a variant of one agent with Python, who answers alone', async () => {
+    const solver = scripted([turn('code', '88'), turn('It is **\\boxed{88}**.')]);
+    const single = mathchatTeam.variants?.['single-agent'];
+    expect(Object.keys(single?.agents ?? {})).toEqual(['solver']);
+    expect(await single?.play(task, { solver })).toBe('It is **\\boxed{88}**.');
+    expect(solver.heard).toHaveLength(1);
+    expect(solver.heard[0]).toContain(task.prompt);
+  });
+
   it("shows the verifier the executor's report and last output, and not the draft", async () => {
     const agents = cast([turn('code', '88')], 'The draft.');
     await mathchatTeam.play(task, agents);

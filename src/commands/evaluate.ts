@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { loadConfig } from '../config/load-config.ts';
 import { BoundaryError } from '../errors.ts';
-import { evaluateTeam } from '../evaluate.ts';
+import { type Evaluation, evaluateSets } from '../evaluate.ts';
 import { agentNames } from '../rollout/team.ts';
+import { readEvaluationName } from '../run/evaluation-name.ts';
 import { wireEvaluation } from '../wiring.ts';
 import { type Command, optional, repeated } from './command.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
@@ -44,22 +45,34 @@ export const evaluateCommand: Command = {
       ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
     });
     try {
-      const evaluation = await evaluateTeam(training, 'evaluation', training.heldOut);
-      const result = { ...resultOf(evaluation), failed: evaluation.failed, record: directory };
+      const evaluations = await evaluateSets(training, 'evaluation');
       if (!request.json) {
-        const passes = Object.entries(evaluation.passAtK).map(
-          ([k, value]) => `pass@${k} ${percent(value)}`,
-        );
-        console.log(
-          `majority vote ${percent(evaluation.majority)}, ${passes.join(', ')}; record: ${directory}`,
-        );
+        for (const evaluation of evaluations) console.log(describeVotes(evaluation));
+        console.log(`record: ${directory}`);
       }
-      return result;
+      return { ...resultsOf(evaluations), record: directory };
     } finally {
       await close();
     }
   },
 };
+
+function describeVotes({ name, majority, passAtK }: Evaluation): string {
+  const { set } = readEvaluationName(name);
+  const passes = Object.entries(passAtK).map(([k, value]) => `pass@${k} ${percent(value)}`);
+  const which = set === undefined ? '' : `${set}: `;
+  return `${which}majority vote ${percent(majority)}, ${passes.join(', ')}`;
+}
+
+/** What `--json` prints: one result, or one by name for each named set. */
+function resultsOf(evaluations: readonly Evaluation[]): object {
+  const results = evaluations.map((evaluation) => ({
+    set: readEvaluationName(evaluation.name).set,
+    result: { ...resultOf(evaluation), failed: evaluation.failed },
+  }));
+  const named = results.flatMap(({ set, result }) => (set === undefined ? [] : [[set, result]]));
+  return named.length === 0 ? (results[0]?.result ?? {}) : { sets: Object.fromEntries(named) };
+}
 
 /** An evaluation is one fact: it is not gone on with, and not written over. */
 function refuseTakenDirectory(directory: string): void {

@@ -6,22 +6,29 @@ import { mappaStep } from '../methods/mappa.ts';
 import type { Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
 import { gainBetween } from '../run/accuracy.ts';
-import type { Run } from '../run/run-store.ts';
+import { evaluationName, readEvaluationName } from '../run/evaluation-name.ts';
+import type { EvaluationRow, Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
 import { wire } from '../wiring.ts';
 
 /** What a finished run came to; the object that `--json` prints. */
-export type TrainingResult = {
+export type TrainingResult = SetResult & {
   readonly run: string;
   readonly report: string;
   readonly seed: number;
+  /** One for each held-out set that has a name. */
+  readonly sets?: Readonly<Record<string, SetResult>>;
+  /** Agent → mean coach score (0–10) over the first and the last steps. */
+  readonly perAgent: Readonly<Record<string, AgentResult>>;
+  readonly trainSeconds: number;
+};
+
+/** What training changed on one held-out set; at the top of the result where the only set has no name. */
+type SetResult = {
   readonly before?: EvaluationResult;
   readonly after?: EvaluationResult;
   /** After − before, paired by task. */
   readonly gain?: { readonly gain: number; readonly low: number; readonly high: number };
-  /** Agent → mean coach score (0–10) over the first and the last steps. */
-  readonly perAgent: Readonly<Record<string, AgentResult>>;
-  readonly trainSeconds: number;
 };
 
 export type EvaluationResult = {
@@ -60,10 +67,22 @@ export async function runTraining(
   }
 }
 
-function evaluationsOf(run: Run): Pick<TrainingResult, 'before' | 'after' | 'gain'> {
-  const named = new Map(run.evaluations().map(({ name, rows }) => [name, rows]));
-  const base = named.get('base');
-  const trained = named.get('trained');
+function evaluationsOf(run: Run): Pick<TrainingResult, 'sets' | keyof SetResult> {
+  const rows = new Map(run.evaluations().map((evaluation) => [evaluation.name, evaluation.rows]));
+  const sets = [...rows.keys()].map((name) => readEvaluationName(name).set);
+  const results = [...new Set(sets)].map((set) => ({ set, result: setResult(rows, set) }));
+  const named = results.flatMap(({ set, result }) =>
+    set === undefined ? [] : [[set, result] as const],
+  );
+  return named.length === 0 ? (results[0]?.result ?? {}) : { sets: Object.fromEntries(named) };
+}
+
+function setResult(
+  rows: ReadonlyMap<string, readonly EvaluationRow[]>,
+  set: string | undefined,
+): SetResult {
+  const base = rows.get(evaluationName('base', set));
+  const trained = rows.get(evaluationName('trained', set));
   if (!base || !trained) return {};
   const before = resultOf(summarizeEvaluation('base', base));
   const after = resultOf(summarizeEvaluation('trained', trained));

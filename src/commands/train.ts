@@ -53,11 +53,12 @@ function refuseWrongDirectory(directory: string, resume: boolean): void {
 /** The result as a person reads it. */
 export function describeResult(result: TrainingResult): string {
   const lines: string[] = [''];
-  const { before, after, gain } = result;
-  if (before && after && gain) {
+  const sets = Object.entries(result.sets ?? { team: result });
+  for (const [name, { before, after, gain }] of sets) {
+    if (!before || !after || !gain) continue;
     const points = (share: number) => (share * 100).toFixed(1);
     lines.push(
-      `team accuracy  ${percent(before.accuracy)} → ${percent(after.accuracy)}  (${gain.gain < 0 ? '' : '+'}${points(gain.gain)} points, 95 % interval ${points(gain.low)} to ${points(gain.high)}, on ${after.tasks} held-out tasks)`,
+      `${name} accuracy  ${percent(before.accuracy)} → ${percent(after.accuracy)}  (${gain.gain < 0 ? '' : '+'}${points(gain.gain)} points, 95 % interval ${points(gain.low)} to ${points(gain.high)}, on ${after.tasks} held-out tasks)`,
     );
   }
   for (const [agent, { firstScore, lastScore }] of Object.entries(result.perAgent)) {

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { mathchatTeam } from '../../teams/mathchat-team.ts';
 import { defineTeam } from '../rollout/team.ts';
 import { configAsJson, resolveConfig } from './load-config.ts';
+import { mappaMathchat } from './presets.ts';
 import type { RunInput } from './schema.ts';
 
 const team = defineTeam({
@@ -83,4 +85,64 @@ test.each([
   [{ team: { name: 'nobody' } }, 'team: expected a team made by defineTeam'],
 ])('teams and tasks given in code are checked as well: %j', (change, sentence) => {
   expect(() => resolveConfig({ ...minimal, ...change } as RunInput, options)).toThrow(sentence);
+});
+
+test('several held-out sets by name: each path is resolved, and one can be replaced by an override', () => {
+  const input = { ...minimal, tasks: { train: 'a.json', heldOut: { amc: 'amc.json', own: 'x' } } };
+  const overrides = ['tasks.heldOut.own=/elsewhere/own.json'];
+  const { tasks } = resolveConfig(input, { ...options, overrides });
+  const heldOut = { amc: '/project/amc.json', own: '/elsewhere/own.json' };
+  expect(tasks.heldOut).toEqual(heldOut);
+  expect(input.tasks.heldOut.amc).toBe('amc.json');
+  const stored = configAsJson(resolveConfig(input, { ...options, overrides }));
+  expect(stored).toMatchObject({ tasks: { heldOut } });
+  const wrong = { ...minimal, tasks: { train: 'a.json', heldOut: { amc: 3, 'a@b': 'x' } } };
+  expect(() => resolveConfig(wrong as unknown as RunInput, options)).toThrow(
+    /tasks\.heldOut\.amc: expected the path.*tasks\.heldOut\.a@b: expected letters/,
+  );
+});
+
+const alone = defineTeam({
+  name: 'alone',
+  agents: { single: { role: 'Single', maxTokens: 8 } },
+  play: async () => 'done',
+});
+const pair = defineTeam({
+  name: 'pair',
+  play: async () => 'done',
+  agents: { ...team.agents, second: { role: 'Second', maxTokens: 8 } },
+  variants: { alone },
+});
+
+test('a variant takes the place of the team, and the names of the team’s agents stay known', () => {
+  const overrides = ['variant=alone', 'coaching.showAnswer=["second"]'];
+  const config = resolveConfig({ ...minimal, team: pair }, { ...options, overrides });
+  expect(config.team).toBe(alone);
+  expect(configAsJson(config)).toMatchObject({ variant: 'alone', team: { name: 'alone' } });
+});
+
+test.each([
+  [['variant=solo'], 'variant: expected a variant of team pair (there is alone), got "solo"'],
+  [
+    ['training.frozen=["third"]'],
+    'training.frozen: expected agents of team pair (first, second), got "third"',
+  ],
+  [['coaching.showAnswer=["judge"]'], 'coaching.showAnswer: expected agents of team pair'],
+  [['training.frozen=["first","second"]'], 'training.frozen names every agent'],
+  [['training.frozen=["first"]', 'adapter.shared=true'], 'training.frozen cannot hold still'],
+])('%j is refused', (overrides, sentence) => {
+  const input = { ...minimal, team: pair };
+  expect(() => resolveConfig(input, { ...options, overrides })).toThrow(sentence);
+});
+
+test('the MathChat preset is a config with what is one’s own, whose keys win', () => {
+  const config = resolveConfig(
+    { ...mappaMathchat, ...minimal, seed: 7, team: mathchatTeam },
+    options,
+  );
+  expect(config).toMatchObject({
+    seed: 7,
+    training: { steps: 128 },
+    update: { average: 'action' },
+  });
 });

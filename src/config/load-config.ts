@@ -4,9 +4,18 @@ import { pathToFileURL } from 'node:url';
 import { closest } from 'fastest-levenshtein';
 import type { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
-import { type RunConfig, type RunInput, runSchema } from './schema.ts';
+import { agentNames } from '../rollout/team.ts';
+import {
+  type HeldOutChoice,
+  heldOutSets,
+  type RunConfig,
+  type RunInput,
+  runSchema,
+} from './schema.ts';
 
 const pathKeys = ['model.path', 'tasks.train', 'tasks.heldOut', 'output'];
+/** Its entries are paths too, one for each named set. */
+const setsKey = 'tasks.heldOut';
 
 /**
  * Reads a config file, applies `key.path=value` overrides and checks everything at once.
@@ -35,9 +44,52 @@ export function resolveConfig(
   const rooted = resolvePaths(structuredInput(input), options.directory);
   const complete = (options.overrides ?? []).reduce(applyOverride, rooted);
   const parsed = runSchema.safeParse(complete);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return withVariant(parsed.data, options.where);
   const problems = parsed.error.issues.map((issue) => explainIssue(issue, complete));
   throw new BoundaryError('config', `${options.where}: ${problems.join('; ')}`);
+}
+
+/** The config with the team's variant in the team's place, its agents' names checked. */
+function withVariant(config: RunConfig, where: string): RunConfig {
+  const { team, variant } = config;
+  const variants = team.variants ?? {};
+  const chosen = Object.hasOwn(variants, variant ?? '') ? variants[variant ?? ''] : undefined;
+  if (variant !== undefined && chosen === undefined) {
+    const names = Object.keys(variants);
+    const known = names.length === 0 ? 'it has none' : `there is ${names.join(', ')}`;
+    throw new BoundaryError(
+      'config',
+      `${where}: variant: expected a variant of team ${team.name} (${known}), got "${variant}"`,
+    );
+  }
+  const playing = { ...config, team: chosen ?? team };
+  // A name of the whole team stays right in a variant that leaves its agent out.
+  checkAgents(playing, [...agentNames(playing.team), ...agentNames(team)], where);
+  return playing;
+}
+
+/** Keys that name agents must name some of `known`, and leave something to train. */
+function checkAgents(config: RunConfig, known: readonly string[], where: string): void {
+  const { team, training, coaching, adapter } = config;
+  const shown = Array.isArray(coaching.showAnswer) ? coaching.showAnswer : [];
+  const { frozen = [] } = training;
+  const named = { 'training.frozen': frozen, 'coaching.showAnswer': shown };
+  const fault = (message: string) => new BoundaryError('config', `${where}: ${message}`);
+  for (const [key, names] of Object.entries(named)) {
+    const unknown = names.find((name) => !known.includes(name));
+    if (unknown === undefined) continue;
+    const agents = [...new Set(known)].join(', ');
+    throw fault(`${key}: expected agents of team ${team.name} (${agents}), got "${unknown}"`);
+  }
+  if (agentNames(team).every((agent) => frozen.includes(agent))) {
+    throw fault(
+      'training.frozen names every agent, so nothing is trained; use `teamtune evaluate`',
+    );
+  }
+  if (!adapter.shared || frozen.length === 0) return;
+  throw fault(
+    'training.frozen cannot hold still one agent of a shared adapter; set adapter.shared=false or leave training.frozen empty',
+  );
 }
 
 async function importConfig(path: string): Promise<RunInput> {
@@ -64,7 +116,7 @@ type Tree = { [key: string]: unknown };
 
 /** Plain objects are copied so that overrides never write into the user's module; anything else is kept as it is. */
 function structuredInput(value: RunInput): Tree {
-  return copyTree(value as Tree, 2);
+  return copyTree(value as Tree, 3);
 }
 
 function copyTree(tree: Tree, depth: number): Tree {
@@ -86,6 +138,12 @@ function resolvePaths(tree: Tree, directory: string): Tree {
     const value = holder?.[last];
     if (holder && typeof value === 'string') holder[last] = resolve(directory, value);
   }
+  const [holder, last] = holderOf(tree, setsKey);
+  const sets = holder?.[last];
+  if (!isPlain(sets)) return tree;
+  for (const [name, source] of Object.entries(sets)) {
+    if (typeof source === 'string') sets[name] = resolve(directory, source);
+  }
   return tree;
 }
 
@@ -106,11 +164,15 @@ function applyOverride(tree: Tree, override: string): Tree {
   const text = override.slice(split + 1);
   const section = key.split('.')[0] as string;
   const copy = { ...tree };
-  if (key.includes('.')) copy[section] = isPlain(tree[section]) ? { ...tree[section] } : {};
+  if (key.includes('.')) copy[section] = isPlain(tree[section]) ? copyTree(tree[section], 2) : {};
   const [holder, last] = holderOf(copy, key);
   if (!holder) throw new BoundaryError('config', `--set ${key}: no such key`);
-  holder[last] = pathKeys.includes(key) ? resolve(text) : parseValue(text);
+  holder[last] = isPathKey(key) ? resolve(text) : parseValue(text);
   return copy;
+}
+
+function isPathKey(key: string): boolean {
+  return pathKeys.includes(key) || key.startsWith(`${setsKey}.`);
 }
 
 function parseValue(text: string): unknown {
@@ -163,14 +225,23 @@ function unwrap(schema: unknown): unknown {
 /** The resolved config as plain JSON, as it is stored with the run. */
 export function configAsJson(config: RunConfig): unknown {
   const { team, coach, tasks, ...rest } = config;
-  const source = (tasks_: string | readonly unknown[] | undefined) =>
-    typeof tasks_ === 'object' ? `${tasks_.length} tasks given in code` : tasks_;
   return {
     ...rest,
     team: { name: team.name, agents: team.agents },
     coach: coachName(coach),
-    tasks: { train: source(tasks.train), heldOut: source(tasks.heldOut) },
+    tasks: { ...tasks, train: sourceName(tasks.train), ...heldOutNames(tasks.heldOut) },
   };
+}
+
+function sourceName(source: string | readonly unknown[]): string {
+  return typeof source === 'string' ? source : `${source.length} tasks given in code`;
+}
+
+function heldOutNames(choice: HeldOutChoice | undefined): { readonly heldOut?: unknown } {
+  if (choice === undefined) return {};
+  const sets = heldOutSets(choice).map(({ name, source }) => [name, sourceName(source)] as const);
+  const [only] = sets;
+  return { heldOut: only?.[0] === undefined ? only?.[1] : Object.fromEntries(sets) };
 }
 
 function coachName(coach: RunConfig['coach']): string {

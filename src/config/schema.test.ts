@@ -36,12 +36,15 @@ test('the page states the defaults that hold', () => {
   }
 });
 
-test('a run has at most 60 keys, and each is read outside the config', () => {
+test('a run has at most 60 keys, and each is read outside the schema', () => {
   expect(keys.size).toBeLessThanOrEqual(60);
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
-    .filter((file) => !file.startsWith('config'))
-    .filter((file) => file === 'wiring.ts' || file.startsWith('commands'))
+    .filter(
+      (file) =>
+        ['wiring.ts', join('config', 'load-config.ts')].includes(file) ||
+        file.startsWith('commands'),
+    )
     .map((file) => readFileSync(join(root, 'src', file), 'utf8'))
     .join('\n');
   const unread = [...keys.keys()].filter((key) => {

@@ -67,8 +67,11 @@ const task = z.looseObject({
   answer: z.string().optional(),
 });
 
+/** A task file, or the tasks themselves. */
+type TaskSource = string | readonly Task[];
+
 const taskSource = z
-  .custom<string | readonly Task[]>((value) => typeof value === 'string' || isFilled(value), {
+  .custom<TaskSource>((value) => typeof value === 'string' || isFilled(value), {
     message: 'expected the path of a task file, or an array of tasks',
     abort: true,
   })
@@ -86,6 +89,40 @@ const taskSource = z
 
 function isFilled(value: unknown): boolean {
   return Array.isArray(value) && value.length > 0;
+}
+
+/** Tasks to evaluate on: one set without a name, or several by name. */
+export type HeldOutChoice = TaskSource | Readonly<Record<string, TaskSource>>;
+
+const heldOut = z
+  .custom<HeldOutChoice>(
+    (value) => typeof value === 'string' || isFilled(value) || isNamedSets(value),
+    'expected the path of a task file, an array of tasks, or several of them by name',
+  )
+  .superRefine((choice, context) => {
+    for (const { name, source } of heldOutSets(choice)) {
+      const place = name === undefined ? [] : [name];
+      if (!/^[\w.-]+$/.test(name ?? 'set')) {
+        const message = 'expected letters, digits, dots and dashes in the name of a set';
+        context.addIssue({ code: 'custom', path: place, message });
+      }
+      for (const { path, message } of taskSource.safeParse(source).error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path: [...place, ...path], message });
+      }
+    }
+  });
+
+function isNamedSets(value: unknown): value is Readonly<Record<string, TaskSource>> {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject && Object.keys(value).length > 0;
+}
+
+/** The sets of a choice: those named, or a single one without a name. */
+export function heldOutSets(
+  choice: HeldOutChoice,
+): readonly { readonly name?: string; readonly source: TaskSource }[] {
+  if (!isNamedSets(choice)) return [{ source: choice }];
+  return Object.entries(choice).map(([name, source]) => ({ name, source }));
 }
 
 const model = z.strictObject({
@@ -107,6 +144,8 @@ const adapter = z.strictObject({
   rank: count.default(8),
   /** Scale of the adapter is alpha/rank. */
   alpha: positive.default(16),
+  /** All agents play and train one adapter. */
+  shared: z.boolean().default(false),
 });
 
 const rollout = z.strictObject({
@@ -133,8 +172,8 @@ const coaching = z.strictObject({
   timeoutSeconds: positive.default(60),
   /** Tries of one call when it fails in passing (429, 5xx, connection resets). */
   maxAttempts: count.default(5),
-  /** Shows the coach the task's ground truth. The method needs none. */
-  showAnswer: z.boolean().default(false),
+  /** Shows the coach the task's ground truth, always or for the agents named. The method needs none. */
+  showAnswer: z.union([z.boolean(), z.array(z.string())]).default(false),
   /** A step with a larger share of unscored actions stops the run. */
   unscoredShareLimit: share.default(0.25),
 });
@@ -179,6 +218,8 @@ const training = z.strictObject({
   steps: count.default(100),
   /** Checkpoints kept, newest first; two are needed to resume after any crash. */
   keepCheckpoints: z.int().min(2).default(3),
+  /** Agents that play as the base model does and are not trained; absent = none. */
+  frozen: z.array(z.string()).optional(),
 });
 
 const evaluation = z.strictObject({
@@ -196,12 +237,16 @@ export const runSchema = z.strictObject({
   /** Folder of the run; default `runs/<name>`. */
   output: z.string().optional(),
   team,
+  /** A variant that the team declares, for example of fewer agents. */
+  variant: z.string().optional(),
   model,
   adapter: adapter.prefault({}),
   tasks: z.strictObject({
     /** A JSON or JSON Lines file, or the tasks themselves. */
     train: taskSource,
-    heldOut: taskSource.optional(),
+    /** Train on so many of them, drawn as MAPPA drew its 512; absent = on all. */
+    sample: count.optional(),
+    heldOut: heldOut.optional(),
   }),
   coach,
   coaching: coaching.prefault({}),

@@ -92,7 +92,7 @@ function coachGiving(
 
 const settings: Settings = {
   ...{ seed: 1, steps: 1, tasksPerStep: 4, samplesPerTask: 1, temperature: 1, concurrency: 4 },
-  ...{ playTimeoutMs: 60_000, maxActionTokens: 4, failedShareLimit: 0.25 },
+  ...{ playTimeoutMs: 60_000, maxActionTokens: 4, failedShareLimit: 0.25, frozen: [] },
   ...{ unscoredShareLimit: 0.25, logprobGapLimit: 1e-3, learningRateAt: () => 0.1 },
   credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
   update: {
@@ -170,4 +170,38 @@ test('a trainer that disagrees with the sampler stops the run at its first step'
     'differ by up to 5.0e-1 nats, the limit is 0.001',
   );
   expect(policies.get('solver')?.version()).toBe(0);
+});
+
+const duo = defineTeam({
+  name: 'duo',
+  agents: { solver: { role: 'Solver', maxTokens: 4 }, checker: { role: 'Checker', maxTokens: 4 } },
+  play: async ({ prompt }, { solver, checker }) => {
+    await solver.act(prompt);
+    return (await checker.act(prompt)).text;
+  },
+});
+
+test('a policy that agents share takes one update, on the actions of all of them', async () => {
+  const shared = { ...policyWith(), id: 'shared' };
+  const policies = new Map([
+    ['solver', shared],
+    ['checker', shared],
+  ]);
+  const metrics = await mappaStep(trainingWith({ team: duo, policies }), 1);
+  expect(shared.version()).toBe(1);
+  expect(metrics).toMatchObject({ 'score/solver': 4, 'score/checker': 4, 'loss/shared': 0 });
+  expect(metrics).not.toHaveProperty('loss/solver');
+});
+
+test('a frozen agent plays and is scored, and its policy is not updated', async () => {
+  const [solver, checker] = [policyWith(), { ...policyWith(), id: 'checker' }];
+  const policies = new Map([
+    ['solver', solver],
+    ['checker', checker],
+  ]);
+  const frozen = { ...settings, frozen: ['checker'] };
+  const metrics = await mappaStep(trainingWith({ team: duo, policies, settings: frozen }), 1);
+  expect([solver.version(), checker.version()]).toEqual([1, 0]);
+  expect(metrics).toMatchObject({ 'score/checker': 4, 'loss/solver': 0 });
+  expect(metrics).not.toHaveProperty('loss/checker');
 });

@@ -71,21 +71,31 @@ async function updateAll(
   step: number,
   credited: readonly CreditedAction[],
 ): Promise<Metrics> {
-  const { settings, policies, watch } = training;
+  const { settings, watch } = training;
   const learningRate = settings.learningRateAt(step);
   const metrics: Record<string, number> = { 'learning-rate': learningRate };
-  for (const [agent, policy] of policies) {
-    const own = credited.filter(({ action }) => action.agent === agent);
-    if (step === 1) metrics[`logprob-gap/${agent}`] = await checkRatioIsOne(training, policy, own);
+  const trained = agentsByPolicy(training);
+  let done = 0;
+  for (const [policy, agents] of trained) {
+    const { id } = policy;
+    const own = credited.filter(({ action }) => agents.includes(action.agent));
+    if (step === 1) metrics[`logprob-gap/${id}`] = await checkRatioIsOne(training, policy, own);
     const updated = await updatePolicy(policy, own, {
       ...settings.update,
       adam: { ...settings.update.adam, learningRate },
-      seed: seedFor(settings.seed, 'update', step, agent),
+      seed: seedFor(settings.seed, 'update', step, id),
     });
-    for (const [name, value] of Object.entries(updated)) metrics[`${name}/${agent}`] = value;
-    watch.waiting('the update', [...policies.keys()].indexOf(agent) + 1, policies.size);
+    for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
+    watch.waiting('the update', ++done, trained.size);
   }
   return metrics;
+}
+
+/** Every policy that is trained, with the agents that play it: one each, or all where they share an adapter. */
+function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, readonly string[]> {
+  const trained = [...policies].filter(([agent]) => !settings.frozen.includes(agent));
+  const grouped = Map.groupBy(trained, ([, policy]) => policy);
+  return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
 }
 
 async function checkRatioIsOne(

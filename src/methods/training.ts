@@ -18,7 +18,7 @@ export type Training = {
   readonly service: TrainingService;
   readonly tokenizer: Tokenizer;
   readonly tools: ReadonlyMap<string, Tool>;
-  /** Agent name → its policy. */
+  /** Agent name → its policy; agents that share one are all mapped to it. */
   readonly policies: ReadonlyMap<string, Policy>;
   /** The base model with an adapter that is never trained: the policy that KL is measured against. */
   readonly reference: Policy;
@@ -26,10 +26,13 @@ export type Training = {
   /** Grade of a finished play against ground truth; absent where the task has no answer. */
   readonly grade: (task: Task, trajectory: Trajectory) => Outcome | undefined;
   readonly tasks: readonly Task[];
-  readonly heldOut: readonly Task[];
+  readonly heldOut: readonly HeldOutSet[];
   readonly settings: Settings;
   readonly watch: Watch;
 };
+
+/** Tasks that are only evaluated on; a name where there are several such sets. */
+export type HeldOutSet = { readonly name?: string; readonly tasks: readonly Task[] };
 
 /** The numbers of a run. */
 export type Settings = {
@@ -41,6 +44,8 @@ export type Settings = {
   readonly concurrency: number;
   readonly playTimeoutMs: number;
   readonly maxActionTokens: number;
+  /** Agents whose policy is not updated. */
+  readonly frozen: readonly string[];
   /** The run stops when a larger share of a step's plays failed. */
   readonly failedShareLimit: number;
   /** The run stops when a larger share of a step's actions got no score. */

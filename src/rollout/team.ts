@@ -40,6 +40,8 @@ export type Team<Name extends string = string> = {
   readonly agents: Readonly<Record<Name, AgentDeclaration>>;
   /** Plays one task and resolves to the team's answer; an ordinary function, run many times at once. */
   readonly play: (task: Task, agents: Readonly<Record<Name, Agent>>) => Promise<string>;
+  /** Other ways to play the same tasks, by name, for comparison: a run takes one with its key `variant`. */
+  readonly variants?: Readonly<Record<string, Team>>;
 };
 
 /** Declares a team; only fixes the types, so that `play` knows the agents by name. */

@@ -87,6 +87,16 @@ describe('findOverlap', () => {
     expect(findOverlap(train, heldOut)).toEqual([{ trainId: 't1', heldOutId: 'h1' }]);
   });
 
+  it('finds a long problem again in other markup, without its figure and with other closing words', () => {
+    const told = 'A train of $1{,}200$ cars leaves Ulm at noon; each car holds \\(40\\) crates of';
+    const train = [task('t', `${told} 12 apples. [asy]draw((0,0)--(7,3));[/asy] How many apples?`)];
+    const again = 'A train of 1200 cars leaves Ulm at noon: each car holds 40 crates of 12 apples.';
+    const heldOut = [task('h', `${again} Find the number of apples.`)];
+    expect(findOverlap(train, heldOut)).toEqual([{ trainId: 't', heldOutId: 'h' }]);
+    const other = [task('o', `${again.replace('12 apples', '13 apples')} How many apples?`)];
+    expect(findOverlap(train, other)).toEqual([]);
+  });
+
   it('keeps sums apart that differ in a sign, a bracket or a decimal point', () => {
     const heldOut = ['12 - 3', '(12 + 3) * 2', '1.5', '9!'].map((text) => task(text, text));
     const train = ['12 + 3', '12 + (3 * 2)', '15', '9'].map((text) => task(text, text));
@@ -111,5 +121,21 @@ describe.skipIf(!existsSync(BENCH))('the real files (skipped where they are abse
     expect(counts).toEqual([933, 30, 117, 32, 64]);
     expect(findOverlap(train, heldOut)).toEqual([]);
     expect(findOverlap(amc, amcHeldOut)).toHaveLength(32);
+    expect(findOverlap(train, train)).toHaveLength(933);
+    expect(findOverlap(train, train).filter((one) => one.trainId !== one.heldOutId)).toEqual([]);
+  });
+
+  it('a set like aime_eval_32, 18 AIME problems in other print among others, gives 18', async () => {
+    const train = await at('AIME_1983_2024.json');
+    const printed = (prompt: string, index: number) =>
+      index < 16
+        ? prompt.replaceAll(' ', '  ').replaceAll('$', '').replaceAll(',', ' ,').toUpperCase()
+        : `${prompt.slice(0, -1)} (give one whole number)`;
+    const copies = train.slice(-60, -42).map(({ prompt }, index) => ({
+      id: `copy-${index}`,
+      prompt: printed(prompt, index),
+    }));
+    const heldOut = [...copies, ...(await at('aime_2025.json')).slice(0, 14)];
+    expect(findOverlap(train, heldOut)).toHaveLength(18);
   });
 });

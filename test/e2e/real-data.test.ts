@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,15 +19,24 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** A file of the first problems of a real one, so that an evaluation takes seconds. */
+async function firstOf(name: string, count: number): Promise<string> {
+  const rows: unknown[] = JSON.parse(await readFile(join(bench, name), 'utf8'));
+  const file = join(folder, name);
+  await writeFile(file, JSON.stringify(rows.slice(0, count)));
+  return file;
+}
+
 /** The files of the AIME and AMC are not part of the repository: without them there is nothing to run. */
 test.skipIf(!isPresent)(
-  'the MathChat team trains on AIME and is evaluated on AMC with any model folder',
+  'the MathChat team trains on 512 AIME problems and is evaluated on AIME 2025 and AMC with any model folder',
   async () => {
     const run = join(folder, 'run');
     const sets = [
       `model.path=${join(folder, 'model')}`,
       `tasks.train=${join(bench, 'AIME_1983_2024.json')}`,
-      `tasks.heldOut=${join(bench, 'amc_eval_32.json')}`,
+      `tasks.heldOut.aime-2025=${await firstOf('aime_2025.json', 4)}`,
+      `tasks.heldOut.amc=${await firstOf('amc_eval_32.json', 6)}`,
       ...['credit.source=outcome', 'training.steps=1', 'rollout.tasksPerStep=4'],
       ...['rollout.maxActionTokens=24', 'evaluation.samplesPerTask=1', 'evaluation.every=0'],
     ].flatMap((set) => ['--set', set]);
@@ -41,7 +50,14 @@ test.skipIf(!isPresent)(
     expect(plays).toHaveLength(8);
     expect(plays.every(({ failure }) => failure === undefined)).toBe(true);
     expect(plays[0]?.actions[0]?.observationText).toContain('<|im_start|>user');
-    expect(evaluations.map(({ rows }) => rows.length)).toEqual([32, 32]);
+    const counted = evaluations.map(({ name, rows }) => `${name}: ${rows.length}`);
+    expect(counted).toEqual([
+      ...['base@aime-2025: 4', 'base@amc: 6'],
+      ...['trained@aime-2025: 4', 'trained@amc: 6'],
+    ]);
+    expect(stdout).toContain('aime-2025 accuracy  0.0 % → 0.0 %');
+    expect(stdout).toContain('on 6 held-out tasks');
+    expect(stdout).not.toContain('warning');
   },
   180_000,
 );
@@ -52,6 +68,7 @@ test('a coach without a key is refused before anything is played, with the fix i
   const sets = [
     ...['--set', `model.path=${join(folder, 'model')}`],
     ...['--set', `tasks.train=${tasks}`, '--set', `tasks.heldOut=${tasks}`],
+    ...['--set', 'tasks.sample=1'],
   ];
   const env = { GOOGLE_GENERATIVE_AI_API_KEY: '', GEMINI_API_KEY: '', GOOGLE_API_KEY: '' };
   const output = join(folder, 'no-key');

@@ -1,0 +1,41 @@
+import type { RunInput } from './schema.ts';
+
+/**
+ * The hyper-parameters of MAPPA's MathChat run, to be spread into `defineRun` before what is your own.
+ *
+ * Three values differ from the published run because the method here does: `learningRate` is ten times its 1e-6, which
+ * was for full fine-tuning and is too small for adapters; `miniBatches` is 4 for every agent, where the published code
+ * took one step per 16 actions; `rank` is ours. Every value and its source: docs/mathchat.md.
+ *
+ * @see Li, Ren, Yan 2026, arXiv:2601.23228, and the configuration of its MathChat experiment
+ */
+export const mappaMathchat = {
+  seed: 42,
+  adapter: { rank: 16, alpha: 32 },
+  rollout: {
+    tasksPerStep: 32,
+    samplesPerTask: 2,
+    temperature: 1,
+    concurrency: 64,
+    playTimeoutSeconds: 3600,
+    toolTimeoutSeconds: 30,
+  },
+  coaching: { showAnswer: ['verifier'] },
+  credit: { source: 'coach', estimator: 'reinforce-plus-plus', klCoefficient: 0.01, gamma: 1 },
+  update: {
+    learningRate: 1e-5,
+    schedule: 'cosine',
+    warmupSteps: 4,
+    epochs: 1,
+    miniBatches: 4,
+    clipLow: 0.8,
+    clipHigh: 1.2,
+    average: 'action',
+    beta1: 0.9,
+    beta2: 0.95,
+    weightDecay: 0,
+    maxGradNorm: 1,
+  },
+  training: { steps: 128 },
+  evaluation: { every: 4, samplesPerTask: 4, temperature: 0.6 },
+} satisfies Partial<RunInput>;
