@@ -25,7 +25,7 @@ import { createPythonTool } from './tools/python-tool.ts';
 import type { Coach, Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
 import type { Tool } from './types/tool.ts';
-import type { Policy, TrainingService } from './types/training-service.ts';
+import type { Loss, Policy, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
 import { learningRateAt } from './update/schedule.ts';
 
@@ -274,6 +274,21 @@ function gradeAnswer(task: Task, trajectory: Trajectory): Outcome | undefined {
   return { trajectoryId: trajectory.id, ...gradeMath(trajectory.answer, task.answer) };
 }
 
+function lossOf(update: RunConfig['update']): Loss {
+  const { loss, clipLow, clipHigh, dualClip, entropyCoefficient } = update;
+  const kl = { coefficient: update.klCoefficient, estimator: update.klEstimator };
+  const terms = { entropyCoefficient, ...(kl.coefficient > 0 && { kl }) };
+  switch (loss) {
+    case 'ppo':
+      return { kind: loss, clipLow, clipHigh, ...(dualClip && { dualClip }), ...terms };
+    case 'cispo':
+    case 'gspo':
+      return { kind: loss, clipLow, clipHigh, ...terms };
+    case 'importance_sampling':
+      return { kind: loss, ...terms };
+  }
+}
+
 function settingsOf(config: RunConfig): Settings {
   const { rollout, credit, update, training, evaluation, coaching } = config;
   const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
@@ -301,7 +316,7 @@ function settingsOf(config: RunConfig): Settings {
       sigmaFloor: credit.sigmaFloor,
     },
     update: {
-      loss: { kind: 'ppo', clipLow: update.clipLow, clipHigh: update.clipHigh },
+      loss: lossOf(update),
       average: update.average,
       epochs: update.epochs,
       miniBatches: update.miniBatches,

@@ -200,9 +200,18 @@ const update = z.strictObject({
   epochs: count.default(1),
   /** Optimiser steps per pass over a step's actions. */
   miniBatches: count.default(1),
+  /** What is minimised (docs/math.md); MAPPA's is ppo. */
+  loss: z.enum(['ppo', 'cispo', 'gspo', 'importance_sampling']).default('ppo'),
   /** Absolute bounds of the importance ratio. */
   clipLow: positive.default(0.8),
   clipHigh: positive.default(1.2),
+  /** Of ppo: bounds the loss of a punished token at this times its advantage; absent = no bound. */
+  dualClip: z.number().gt(1).optional(),
+  /** Weight of the divergence from the base in the loss, besides `credit.klCoefficient` in the reward. */
+  klCoefficient: z.number().nonnegative().default(0),
+  klEstimator: z.enum(['k1', 'k2', 'k3']).default('k3'),
+  /** Weight of the entropy bonus in the loss. */
+  entropyCoefficient: z.number().nonnegative().default(0),
   /** Whether every token or every action counts the same. */
   average: z.enum(['token', 'action']).default('token'),
   beta1: share.default(0.9),

@@ -38,7 +38,11 @@ export type Credit = {
 };
 
 type Played = { readonly action: Action; readonly trajectory: Trajectory };
-type Scored = { readonly action: Action; readonly sample: Sample };
+type Scored = {
+  readonly action: Action;
+  readonly sample: Sample;
+  readonly referenceLogprobs: Float32Array;
+};
 
 /**
  * Gives every scored action its advantages, each agent's apart from the others'.
@@ -80,10 +84,11 @@ function creditAgent(
   const rewards = spreadOf(scored.map(({ sample }) => sample.reward));
   const isUniform = scored.length < 2 || rewards.deviation <= options.sigmaFloor;
   const advantages = isUniform ? zeros(scored) : estimate(scored, options);
-  const credited = scored.map(({ action, sample }, index) => ({
+  const credited = scored.map(({ action, sample, referenceLogprobs }, index) => ({
     action,
     reward: sample.reward,
     advantages: Float32Array.from(advantages[index] ?? []),
+    referenceLogprobs,
   }));
   const counts = {
     [`unscored/${of.agent}`]: finished.length - scored.length,
@@ -123,7 +128,8 @@ function scoredOf(played: Played, options: CreditOptions, input: CreditInput): S
     );
   }
   const kl_T = klPenalty(action.logprobs, reference);
-  return [{ action, sample: { group: trajectory.taskId, reward, kl_T } }];
+  const sample = { group: trajectory.taskId, reward, kl_T };
+  return [{ action, sample, referenceLogprobs: reference }];
 }
 
 function estimate(scored: readonly Scored[], options: CreditOptions): readonly Float64Array[] {

@@ -7,6 +7,7 @@ import { expectedWeights } from './model-folder.ts';
 import {
   add,
   concat,
+  convert,
   indexSelect,
   linear,
   multiply,
@@ -183,11 +184,17 @@ export type Pass = {
  * @returns hidden states [tokens, hiddenSize] before the final norm. Caller frees
  */
 export function runLayers(decoder: Decoder, pass: Pass): Tensor {
-  const start = aten('embedding', decoder.embedding, pass.tokens);
+  const start = embedTokens(decoder, pass);
   return decoder.layers.reduce((hidden, _, layer) => runLayer(decoder, pass, layer, hidden), start);
 }
 
-function runLayer(decoder: Decoder, pass: Pass, index: number, hidden: Tensor): Tensor {
+/** What the first layer reads: [tokens, hiddenSize]. Caller frees. */
+export function embedTokens(decoder: Decoder, pass: Pass): Tensor {
+  return aten('embedding', decoder.embedding, pass.tokens);
+}
+
+/** One layer of `runLayers`. Caller frees. */
+export function runLayer(decoder: Decoder, pass: Pass, index: number, hidden: Tensor): Tensor {
   const layer = decoder.layers[index] as LayerWeights;
   const norm = normOf(decoder);
   const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
@@ -251,13 +258,32 @@ function rmsNorm(input: Tensor, weight: Tensor | undefined, { size, eps }: Norm)
 }
 
 /**
+ * Hidden states as heads read them.
+ *
+ * @param hidden [tokens, hiddenSize] of `runLayers`
+ * @returns the same shape. Caller frees
+ */
+export function normFinal(decoder: Decoder, hidden: Tensor): Tensor {
+  return rmsNorm(hidden, decoder.finalNorm, normOf(decoder));
+}
+
+/**
+ * Scores of the next token.
+ *
+ * @param normed [tokens, hiddenSize] of `normFinal`
+ * @returns float32 [tokens, vocabSize]. Caller frees
+ */
+export function logitsOfNormed(decoder: Decoder, normed: Tensor): Tensor {
+  const logits = linear(normed, decoder.head);
+  return decoder.dtype === 'float32' ? logits : convert(logits, { dtype: 'float32' });
+}
+
+/**
  * Scores of the next token.
  *
  * @param hidden [tokens, hiddenSize] of `runLayers`
  * @returns float32 [tokens, vocabSize]. Caller frees
  */
 export function logitsOf(decoder: Decoder, hidden: Tensor): Tensor {
-  const normed = rmsNorm(hidden, decoder.finalNorm, normOf(decoder));
-  const logits = linear(normed, decoder.head);
-  return decoder.dtype === 'float32' ? logits : aten('_to_copy', logits, 6);
+  return logitsOfNormed(decoder, normFinal(decoder, hidden));
 }

@@ -1,96 +1,215 @@
-import type { Datum, Loss } from '../types/training-service.ts';
+import type { Datum, Loss, LossTerms, TokenLoss } from '../types/training-service.ts';
 
 /** Value and slope of one token's loss ℓ(p), unweighted. */
-type Term = { readonly value: number; readonly slope: number; readonly clipped: boolean };
+type Term = { readonly value: number; readonly slope: number; readonly isClipped: boolean };
 
-/** One token: p = current log-probability, q = behaviour log-probability, A = advantage. */
+/** One token: p = current log-probability, q = old log-probability, A = advantage. */
 type TokenPoint = { readonly p: number; readonly q: number; readonly advantage: number };
 
-/** What each kind of loss reads of a datum besides tokens and weights. */
-export const lossNeeds: Readonly<Record<Loss['kind'], readonly ('advantages' | 'oldLogprobs')[]>> =
-  {
-    cross_entropy: [],
-    importance_sampling: ['advantages', 'oldLogprobs'],
-    ppo: ['advantages', 'oldLogprobs'],
-    cispo: ['advantages', 'oldLogprobs'],
-    linear: ['advantages'],
-  };
+/** Arrays of a datum that a loss may read besides tokens and weights. */
+export type LossField = Exclude<keyof Datum, 'input' | 'target' | 'weights'>;
 
-/** The result of one datum: Σ w·ℓ, its gradient, and counts over tokens with w ≠ 0. */
+const needsOfKind: Readonly<Record<Loss['kind'], readonly LossField[]>> = {
+  cross_entropy: [],
+  importance_sampling: ['advantages', 'oldLogprobs'],
+  ppo: ['advantages', 'oldLogprobs'],
+  cispo: ['advantages', 'oldLogprobs'],
+  gspo: ['advantages', 'oldLogprobs'],
+  linear: ['advantages'],
+  dpo: ['referenceLogprobs'],
+  value: ['returns'],
+};
+
+/** What a loss reads of every datum besides tokens and weights. */
+export function lossNeeds(loss: Loss): readonly LossField[] {
+  const ofKind = needsOfKind[loss.kind];
+  if (loss.kind === 'value' && loss.clip !== undefined) return [...ofKind, 'oldValues'];
+  return 'kl' in loss && loss.kl !== undefined ? [...ofKind, 'referenceLogprobs'] : ofKind;
+}
+
+/** The result of one datum: Σ w·ℓ, its gradient, and sums over tokens with w ≠ 0. */
 export type DatumLoss = {
   readonly loss: number;
   /** ∂(Σ w·ℓ)/∂p per token. */
   readonly slopes: Float32Array;
+  /** ∂(Σ w·ℓ)/∂H per token; absent without an entropy term. */
+  readonly entropySlopes?: Float32Array;
   readonly tokens: number;
-  /** Tokens whose ratio the clip holds. */
-  readonly clippedTokens: number;
-  /** Σ (q − p): the k1 estimate of KL(behaviour ‖ current); absent without `oldLogprobs`. */
-  readonly kl?: number;
+  /** Further sums by the names that `PassResult` gives them. */
+  readonly sums: Readonly<Record<string, number>>;
 };
 
 /**
  * The loss of one datum and its slope in every log-probability; tokens with w = 0 contribute exactly nothing.
  *
- * @param datum with `advantages` and `oldLogprobs` where `lossNeeds` says so
- * @param logprobs current log-probability of each target
+ * @param datum with the arrays that `lossNeeds` names
+ * @param now current log-probability of each target and, for an entropy term, entropy of its distribution
  * @see docs/math.md; definitions in types/training-service.ts
  */
-export function computeLoss(datum: Datum, logprobs: Float32Array, loss: Loss): DatumLoss {
+export function computeLoss(
+  datum: Datum,
+  now: { readonly logprobs: Float32Array; readonly entropies?: Float32Array },
+  loss: TokenLoss,
+): DatumLoss {
+  const { logprobs, entropies } = now;
+  const { kl: klTerm, entropyCoefficient = 0 } = loss;
   const slopes = new Float32Array(logprobs.length);
+  const entropySlopes = new Float32Array(logprobs.length);
+  const termOf = termFunction(loss, datum, logprobs);
   let total = 0;
-  let tokens = 0;
-  let clippedTokens = 0;
-  let kl = 0;
-  for (let index = 0; index < logprobs.length; index++) {
-    const weight = datum.weights?.[index] ?? 1;
-    if (weight === 0) continue;
+  let [tokens, clippedTokens, kl, referenceKl] = [0, 0, 0, 0];
+  for (const [index, weight] of weightedTokens(datum)) {
     const p = logprobs[index] ?? 0;
-    const q = datum.oldLogprobs?.[index] ?? 0;
-    const term = termOf(loss, { p, q, advantage: datum.advantages?.[index] ?? 0 });
-    total += weight * term.value;
-    slopes[index] = weight * term.slope;
+    const q = at(datum.oldLogprobs, index);
+    const term = termOf({ p, q, advantage: at(datum.advantages, index) });
+    const divergence = klTermOf(klTerm, p - at(datum.referenceLogprobs, index));
+    const entropy = entropyCoefficient === 0 ? 0 : at(entropies, index);
+    total += weight * (term.value + divergence.value - entropyCoefficient * entropy);
+    slopes[index] = weight * (term.slope + divergence.slope);
+    entropySlopes[index] = -weight * entropyCoefficient;
     tokens += 1;
-    clippedTokens += term.clipped ? 1 : 0;
+    clippedTokens += term.isClipped ? 1 : 0;
     kl += q - p;
+    referenceKl += divergence.estimate;
   }
-  const counted = { loss: total, slopes, tokens, clippedTokens };
-  return datum.oldLogprobs === undefined ? counted : { ...counted, kl };
+  const sums = {
+    ...('clipLow' in loss && { clippedTokens }),
+    ...(datum.oldLogprobs && { kl }),
+    ...(klTerm && { referenceKl }),
+  };
+  const result = { loss: total, slopes, tokens, sums };
+  return entropyCoefficient === 0 ? result : { ...result, entropySlopes };
 }
 
-function termOf(loss: Loss, point: TokenPoint): Term {
+/** Positions with a weight other than 0, and the weight. */
+export function* weightedTokens({ input, weights }: Datum): Generator<readonly [number, number]> {
+  for (let index = 0; index < input.length; index++) {
+    const weight = weights?.[index] ?? 1;
+    if (weight !== 0) yield [index, weight];
+  }
+}
+
+/** 0 where the datum has no such array, which `lossNeeds` lets happen only where it is not read. */
+function at(values: Float32Array | undefined, index: number): number {
+  return values?.[index] ?? 0;
+}
+
+function termFunction(
+  loss: TokenLoss,
+  datum: Datum,
+  logprobs: Float32Array,
+): (point: TokenPoint) => Term {
   switch (loss.kind) {
     case 'cross_entropy':
-      return { value: -point.p, slope: -1, clipped: false };
+      return ({ p }) => ({ value: -p, slope: -1, isClipped: false });
     case 'linear':
-      return { value: -point.advantage * point.p, slope: -point.advantage, clipped: false };
-    case 'importance_sampling': {
-      const value = -Math.exp(point.p - point.q) * point.advantage;
-      return { value, slope: value, clipped: false };
-    }
+      return ({ p, advantage }) => ({ value: -advantage * p, slope: -advantage, isClipped: false });
+    case 'importance_sampling':
+      return ({ p, q, advantage }) => {
+        const value = -Math.exp(p - q) * advantage;
+        return { value, slope: value, isClipped: false };
+      };
     case 'ppo':
-      return ppoTerm(point, loss.clipLow, loss.clipHigh);
+      return ({ p, q, advantage }) => clippedTerm(Math.exp(p - q), advantage, loss);
+    case 'gspo': {
+      const ratio = sequenceRatio(datum, logprobs);
+      return ({ advantage }) => clippedTerm(ratio, advantage, loss);
+    }
     case 'cispo':
-      return cispoTerm(point, loss.clipLow, loss.clipHigh);
+      return (point) => cispoTerm(point, loss.clipLow, loss.clipHigh);
   }
 }
 
-/** −min(r·A, clip(r)·A): flat in p wherever the clipped side is the smaller one. */
-function ppoTerm({ p, q, advantage }: TokenPoint, low: number, high: number): Term {
-  const ratio = Math.exp(p - q);
+/** −min(r·A, clip(r)·A), and never above −c·A for A < 0 (c = dualClip): flat in p wherever a bound holds it. */
+function clippedTerm(
+  ratio: number,
+  advantage: number,
+  bounds: { readonly clipLow: number; readonly clipHigh: number; readonly dualClip?: number },
+): Term {
   const free = ratio * advantage;
-  const held = clip(ratio, low, high) * advantage;
+  const held = clip(ratio, bounds.clipLow, bounds.clipHigh) * advantage;
+  const lowest = (bounds.dualClip ?? Number.POSITIVE_INFINITY) * advantage;
+  if (advantage < 0 && Math.min(free, held) < lowest) {
+    return { value: -lowest, slope: 0, isClipped: true };
+  }
   return held < free
-    ? { value: -held, slope: 0, clipped: true }
-    : { value: -free, slope: -free, clipped: false };
+    ? { value: -held, slope: 0, isClipped: true }
+    : { value: -free, slope: -free, isClipped: false };
+}
+
+/** The geometric mean of the ratios of a datum's tokens with w ≠ 0 (Zheng et al. 2025, arXiv:2507.18071, eq. 7). */
+function sequenceRatio(datum: Datum, logprobs: Float32Array): number {
+  let [sum, tokens] = [0, 0];
+  for (const [index] of weightedTokens(datum)) {
+    sum += at(logprobs, index) - at(datum.oldLogprobs, index);
+    tokens += 1;
+  }
+  return Math.exp(sum / Math.max(1, tokens));
 }
 
 /** −sg(clip(r))·A·p: the clip bounds the weight of a token and never silences it. */
 function cispoTerm({ p, q, advantage }: TokenPoint, low: number, high: number): Term {
   const ratio = Math.exp(p - q);
   const held = clip(ratio, low, high);
-  return { value: -held * advantage * p, slope: -held * advantage, clipped: held !== ratio };
+  return { value: -held * advantage * p, slope: -held * advantage, isClipped: held !== ratio };
+}
+
+/**
+ * Estimates of KL(current ‖ reference) from one sampled token, with their slopes in p.
+ *
+ * @param x current minus reference log-probability
+ * @see Schulman 2020, "Approximating KL divergence"
+ */
+function klTermOf(
+  term: LossTerms['kl'],
+  x: number,
+): { readonly value: number; readonly slope: number; readonly estimate: number } {
+  if (term === undefined) return { value: 0, slope: 0, estimate: 0 };
+  const [estimate, slope] = {
+    k1: [x, 1] as const,
+    k2: [(x * x) / 2, x] as const,
+    k3: [Math.expm1(-x) + x, -Math.expm1(-x)] as const,
+  }[term.estimator];
+  return { value: term.coefficient * estimate, slope: term.coefficient * slope, estimate };
 }
 
 function clip(value: number, low: number, high: number): number {
   return Math.min(Math.max(value, low), high);
+}
+
+/** The result of one datum whose values, not log-probabilities, have slopes. */
+export type DatumValueLoss = {
+  readonly loss: number;
+  /** ∂(Σ w·ℓ)/∂V per token. */
+  readonly valueSlopes: Float32Array;
+  readonly tokens: number;
+  readonly sums: Readonly<Record<string, number>>;
+};
+
+/**
+ * Squared error of a value head, whose step away from its old prediction is bounded by `clip`.
+ *
+ * @param datum with `returns` and, with `clip`, `oldValues`
+ * @param values current prediction before each target
+ * @see Schulman et al. 2017, arXiv:1707.06347, and its reference code; definition in types/training-service.ts
+ */
+export function computeValueLoss(
+  datum: Datum,
+  values: Float32Array,
+  bound: number | undefined,
+): DatumValueLoss {
+  const valueSlopes = new Float32Array(values.length);
+  let [loss, tokens, clippedTokens] = [0, 0, 0];
+  for (const [index, weight] of weightedTokens(datum)) {
+    const value = at(values, index);
+    const [target, old] = [at(datum.returns, index), at(datum.oldValues, index)];
+    const held = bound === undefined ? value : clip(value, old - bound, old + bound);
+    const [error, heldError] = [value - target, held - target];
+    const isClipped = heldError * heldError > error * error;
+    loss += (weight * Math.max(error * error, heldError * heldError)) / 2;
+    valueSlopes[index] = isClipped ? 0 : weight * error;
+    tokens += 1;
+    clippedTokens += isClipped ? 1 : 0;
+  }
+  return { loss, valueSlopes, tokens, sums: bound === undefined ? {} : { clippedTokens } };
 }

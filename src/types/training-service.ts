@@ -9,27 +9,79 @@ export type Datum = {
   /** Per-token loss weight; 0 masks. Absent = 1 everywhere. */
   readonly weights?: Float32Array;
   readonly advantages?: Float32Array;
-  /** Log-probabilities under the behaviour policy, as its sampler recorded them. */
+  /** Raw log-probabilities (temperature 1, unfiltered) of the policy that was sampled, as its sampler recorded them. */
   readonly oldLogprobs?: Float32Array;
+  /** Log-probabilities under the frozen reference. */
+  readonly referenceLogprobs?: Float32Array;
+  /** What a value head is to predict: the discounted reward to come, before the target is chosen. */
+  readonly returns?: Float32Array;
+  /** The value head's predictions when the data were collected. */
+  readonly oldValues?: Float32Array;
 };
 
 /**
- * Per-token loss ℓ, with p = current and q = behaviour log-probability, r = exp(p − q), A = advantage, w = weight.
- * The total is always Σ w·ℓ over tokens and datums.
- * cross_entropy: −p · importance_sampling: −r·A · ppo: −min(r·A, clip(r, clipLow, clipHigh)·A) ·
- * cispo: −sg(clip(r))·A·p · linear: −A·p (gradients computed by the caller).
+ * What may be added to a token's loss, with x = p − reference log-probability and H the entropy of the token's
+ * distribution. Each is weighted and summed like the loss itself.
  */
-export type Loss =
-  | { readonly kind: 'cross_entropy' }
-  | { readonly kind: 'importance_sampling' }
-  /** Absolute bounds of the ratio, for example 0.8 and 1.2. */
-  | { readonly kind: 'ppo' | 'cispo'; readonly clipLow: number; readonly clipHigh: number }
-  | { readonly kind: 'linear' };
+export type LossTerms = {
+  /** + coefficient · k(x): k1 = x · k2 = x²/2 · k3 = e⁻ˣ + x − 1. Only k2 and k3 have a useful gradient. */
+  readonly kl?: { readonly coefficient: number; readonly estimator: 'k1' | 'k2' | 'k3' };
+  /** − entropyCoefficient · H. */
+  readonly entropyCoefficient?: number;
+};
+
+/**
+ * Per-token loss ℓ, with p = current and q = old log-probability, r = exp(p − q), A = advantage, w = weight, sg = not
+ * differentiated. The total is always Σ w·ℓ over tokens and datums.
+ * cross_entropy: −p · importance_sampling: −r·A · ppo: −min(r·A, clip(r, clipLow, clipHigh)·A), with `dualClip` c never
+ * above −c·A where A < 0 · cispo: −sg(clip(r))·A·p · gspo: ppo with r = s·exp(p − sg(p)) and s = sg(exp(mean(p − q)))
+ * over the datum's tokens with w ≠ 0 · linear: −A·p (gradients computed by the caller).
+ */
+export type TokenLoss = (
+  | { readonly kind: 'cross_entropy' | 'importance_sampling' | 'linear' }
+  /** Absolute bounds of the ratio, for example 0.8 and 1.2; `dualClip` is above 1, for example 3. */
+  | {
+      readonly kind: 'ppo';
+      readonly clipLow: number;
+      readonly clipHigh: number;
+      readonly dualClip?: number;
+    }
+  | { readonly kind: 'cispo' | 'gspo'; readonly clipLow: number; readonly clipHigh: number }
+) &
+  LossTerms;
+
+/**
+ * Direct preference optimisation over pairs: datums 0, 2, 4, … are preferred to the one that follows each.
+ * With Δ = s(preferred) − s(rejected), s = Σ w·(p − reference), divided by Σ w when `isLengthNormalised`, a pair costs
+ * pairWeight · (−(1 − ε)·log σ(β·Δ) − ε·log σ(−β·Δ)), ε = labelSmoothing. The total is the sum over pairs.
+ */
+export type PreferenceLoss = {
+  readonly kind: 'dpo';
+  readonly beta: number;
+  /** From 0 (default) to below 0.5. */
+  readonly labelSmoothing?: number;
+  readonly isLengthNormalised?: boolean;
+  /** Default 1; 1/pairs makes the total a mean. */
+  readonly pairWeight?: number;
+};
+
+/**
+ * Value head only: w · ½·max((V − R)², (clip(V, old − clip, old + clip) − R)²), R = return, old = `oldValues`;
+ * without `clip` w · ½·(V − R)².
+ */
+export type ValueLoss = { readonly kind: 'value'; readonly clip?: number };
+
+export type Loss = TokenLoss | PreferenceLoss | ValueLoss;
 
 export type PassResult = {
-  /** Per datum: log-probability of each target under the current policy; NaN where it was not computed (weight 0). */
+  /** Per datum: log-probability of each target under the current policy; NaN where it was not computed (weight 0, loss `value`). */
   readonly logprobs: readonly Float32Array[];
-  /** `loss` = Σ w·ℓ; `tokens` = tokens with w ≠ 0; for ppo also `clippedTokens`, and `entropy` (Σ over weighted tokens). */
+  /** Per datum: what the policy's value head predicts before each target; NaN where weight is 0. Absent without a head. */
+  readonly values?: readonly Float32Array[];
+  /**
+   * Sums over the data. `loss`; `tokens` with w ≠ 0; `clippedTokens` where the loss clips; `entropy` of sampled data;
+   * `kl` = Σ (q − p); `referenceKl` with a KL term; `pairs`, `correctPairs` and `margin` = Σ β·Δ of dpo.
+   */
   readonly metrics: Readonly<Record<string, number>>;
 };
 
@@ -108,6 +160,10 @@ export type PolicyOptions = {
    */
   readonly rank: number | 'full' | 'stored';
   readonly alpha?: number;
+  /** Last parts of the names of the modules that get LoRA, for example `q_proj`; default: every linear module. */
+  readonly targets?: readonly string[];
+  /** Adds a scalar head on the last hidden state, 0 at the start, trained by the loss `value` and saved with the policy. */
+  readonly valueHead?: boolean;
   /** A folder written by `saveState` (or, without `optimizer`, any PEFT adapter folder). */
   readonly from?: { readonly directory: string; readonly optimizer: boolean };
 };

@@ -38,13 +38,20 @@ export function actionPart(action: Action, perTarget: Float32Array): Float32Arra
  */
 export function assembleData(credited: readonly CreditedAction[], average: LossAverage): Datum[] {
   const tokens = credited.reduce((sum, { action }) => sum + action.tokens.length, 0);
-  return credited.map(({ action, advantages }) => {
+  return credited.map(({ action, advantages, referenceLogprobs }) => {
     const datum = datumOf(action);
     const first = action.observation.length - 1;
     const divisor = average === 'token' ? tokens : credited.length * action.tokens.length;
-    const aligned = new Float32Array(datum.target.length);
-    aligned.set(advantages, first);
-    const weights = new Float32Array(datum.target.length).fill(1 / divisor, first);
-    return { ...datum, weights, advantages: aligned };
+    const aligned = (perToken: Float32Array) => {
+      const array = new Float32Array(datum.target.length);
+      array.set(perToken, first);
+      return array;
+    };
+    return {
+      ...datum,
+      weights: new Float32Array(datum.target.length).fill(1 / divisor, first),
+      advantages: aligned(advantages),
+      ...(referenceLogprobs && { referenceLogprobs: aligned(referenceLogprobs) }),
+    };
   });
 }

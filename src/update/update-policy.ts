@@ -45,7 +45,8 @@ export async function logprobGap(
  * Updates one policy: epochs × mini-batches of the loss, one optimiser step each.
  * An agent without any credited action is left as it is, optimiser included.
  *
- * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy` (means over optimiser steps) and `optimizer-steps`
+ * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy`, with a divergence term `reference-kl` (means over optimiser
+ *   steps) and `optimizer-steps`
  */
 export async function updatePolicy(
   policy: Policy,
@@ -87,6 +88,9 @@ function summarize(passes: readonly { pass: PassResult; gradNorm: number }[]): M
     'grad-norm': mean(({ gradNorm }) => gradNorm),
     'clip-fraction': perToken('clippedTokens'),
     entropy: perToken('entropy'),
+    ...(passes.every(({ pass }) => 'referenceKl' in pass.metrics) && {
+      'reference-kl': perToken('referenceKl'),
+    }),
     'optimizer-steps': passes.length,
   };
 }

@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../../src/engine/model-config.ts';
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
 import { describeTrainingService } from './training-service.ts';
+import { describeTrainingLosses } from './training-service-losses.ts';
 
 const model: ModelConfig = {
   architecture: 'qwen3',
@@ -24,8 +25,11 @@ const model: ModelConfig = {
   eosTokenIds: [],
 };
 
-describeTrainingService('the local service', {
+const local = {
   create: () => createLocalTrainingService({ model, seed: 7, microBatchTokens: 16 }),
   vocabSize: model.vocabSize,
   maxPositions: model.maxPositions,
-});
+};
+
+describeTrainingService('the local service', local);
+describeTrainingLosses('the local service', local);

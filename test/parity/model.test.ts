@@ -56,7 +56,11 @@ function accumulateGradients(decoder: Decoder, name: string, adapter?: Adapter):
       wanted.forEach((at, index) => {
         full[at] = flat[start + index] ?? 0;
       });
-      const result = computeLoss({ input, target, weights }, full, { kind: 'cross_entropy' });
+      const result = computeLoss(
+        { input, target, weights },
+        { logprobs: full },
+        { kind: 'cross_entropy' },
+      );
       total += result.loss;
       wanted.forEach((at, index) => {
         slopes[start + index] = result.slopes[at] ?? 0;

@@ -15,6 +15,12 @@ export function checkData(data: readonly Datum[], limits: DataLimits, loss?: Los
   if (data.length === 0) {
     throw new BoundaryError('engine', 'Expected at least one datum, got an empty list');
   }
+  if (loss?.kind === 'dpo' && data.length % 2 !== 0) {
+    throw new BoundaryError(
+      'engine',
+      `the loss dpo takes pairs, preferred then rejected; got ${data.length} datums`,
+    );
+  }
   data.forEach((datum, index) => {
     checkLengths(datum, index);
     checkTokens(datum.input, `datum ${index} input`, limits);
@@ -23,10 +29,20 @@ export function checkData(data: readonly Datum[], limits: DataLimits, loss?: Los
   });
 }
 
+const fields = [
+  'target',
+  'weights',
+  'advantages',
+  'oldLogprobs',
+  'referenceLogprobs',
+  'returns',
+  'oldValues',
+] as const satisfies readonly (keyof Datum)[];
+
 function checkLengths(datum: Datum, index: number): void {
   const length = datum.input.length;
   if (length === 0) throw new BoundaryError('engine', `datum ${index} has no tokens`);
-  for (const field of ['target', 'weights', 'advantages', 'oldLogprobs'] as const) {
+  for (const field of fields) {
     const found = datum[field]?.length ?? length;
     if (found !== length) {
       throw new BoundaryError(
@@ -62,7 +78,7 @@ export function checkTokens(tokens: Int32Array, where: string, limits: DataLimit
 function checkNumbers(datum: Datum, index: number, loss: Loss): void {
   const { weights } = datum;
   if (weights !== undefined) checkFinite(weights, `datum ${index}: weights`, () => true);
-  for (const field of lossNeeds[loss.kind]) {
+  for (const field of lossNeeds(loss)) {
     const values = datum[field];
     if (values === undefined) {
       throw new BoundaryError('engine', `datum ${index}: the loss ${loss.kind} needs ${field}`);

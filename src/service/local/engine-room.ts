@@ -9,6 +9,8 @@ export type EngineRoom = {
   /** Scoring of single sequences, for samplers. */
   readonly scoring: WorkQueue;
   readonly microBatchTokens: number;
+  /** Whether training passes compute activations again instead of keeping them. */
+  readonly isCheckpointed: boolean;
   /** What adapters name as their base model. */
   readonly modelName: string;
   readonly wake: () => void;

@@ -3,8 +3,8 @@ import { formMicroBatches } from './form-micro-batches.ts';
 
 describe('formMicroBatches', () => {
   it('puts rows of similar length together within the budget', () => {
-    // Sorted: 2 (row 1), 3 (row 3), 5 (row 0), 9 (row 2). 2 × 3 fits 12, 3 × 5 does not; 2 × 9 does not.
-    expect(formMicroBatches([5, 2, 9, 3], 12)).toEqual([[1, 3], [0], [2]]);
+    // Sorted: 2 (row 1), 3 (row 3), 5 (row 0), 9 (row 2). 2 + 3 + 5 fits 12, with 9 it does not.
+    expect(formMicroBatches([5, 2, 9, 3], 12)).toEqual([[1, 3, 0], [2]]);
   });
 
   it('keeps the order of rows of one length', () => {

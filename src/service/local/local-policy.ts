@@ -81,8 +81,15 @@ export class LocalPolicy implements Policy {
   *#pass(data: readonly Datum[], loss?: Loss): UnitsOfWork<PassResult> {
     const { room, trainable } = this.#parts;
     checkData(data, room.decoder.config, loss);
-    const { decoder, microBatchTokens } = room;
-    const pass = { decoder, adapter: trainable.adapter, data, microBatchTokens };
+    if (loss?.kind === 'value' && trainable.valueHead === undefined) {
+      throw new BoundaryError(
+        'engine',
+        `the loss "value" trains a value head, and the policy "${this.id}" has none; create it with valueHead: true`,
+      );
+    }
+    const { decoder, microBatchTokens, isCheckpointed } = room;
+    const { adapter, valueHead } = trainable;
+    const pass = { decoder, adapter, valueHead, data, microBatchTokens, isCheckpointed };
     if (loss === undefined) return yield* runPass(pass);
     const before = this.#gradient;
     this.#gradient = 'partial';

@@ -52,8 +52,9 @@ function* scoreSequence(
   const adapter = lease.acquire();
   try {
     const data = [{ input: tokens.slice(0, -1), target: tokens.slice(1) }];
-    const { decoder, microBatchTokens } = room;
-    const result = yield* runPass({ decoder, adapter, data, microBatchTokens });
+    const { decoder, microBatchTokens, isCheckpointed } = room;
+    const pass = { decoder, adapter, valueHead: undefined, data, microBatchTokens, isCheckpointed };
+    const result = yield* runPass(pass);
     logprobs.set(result.logprobs[0] ?? [], 1);
     return logprobs;
   } finally {

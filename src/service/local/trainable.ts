@@ -14,6 +14,15 @@ import { copyTo } from '../../engine/ops.ts';
 import { toFloat32 } from '../../engine/safetensors.ts';
 import { tidy } from '../../engine/scope.ts';
 import { type Tensor, tensorOf } from '../../engine/tensor.ts';
+import {
+  createValueHead,
+  disposeValueHead,
+  hasValueHead,
+  loadValueHead,
+  storeValueHead,
+  type ValueHead,
+  valueHeadParameters,
+} from '../../engine/value-head.ts';
 import { BoundaryError } from '../../errors.ts';
 import type { PolicyOptions } from '../../types/training-service.ts';
 import { AdapterSnapshot } from './adapter-snapshot.ts';
@@ -23,6 +32,7 @@ import type { WeightsLease } from './local-sampler.ts';
 export type Trainable = {
   /** Absent = the decoder itself. */
   readonly adapter: Adapter | undefined;
+  readonly valueHead: ValueHead | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** Weights as they are now, for a sampler that outlives the next step. */
   readonly snapshot: () => WeightsLease & { readonly retire: () => void };
@@ -47,6 +57,7 @@ export async function createTrainableAdapter(
   const { device } = decoder;
   return {
     adapter,
+    valueHead: undefined,
     parameters: adapterParameters(adapter),
     snapshot: () => new AdapterSnapshot(adapter, device),
     store: () => {
@@ -62,10 +73,11 @@ async function openAdapter(
   { config, device }: Decoder,
   options: PolicyOptions & { readonly rank: number | 'stored' },
 ): Promise<Adapter> {
-  const { id, rank, alpha, seed, from } = options;
+  const { id, rank, alpha, seed, from, targets } = options;
   if (from === undefined) {
     if (rank !== 'stored') {
-      return createAdapter(config, { rank, seed, device, ...(alpha !== undefined && { alpha }) });
+      const wanted = { ...(alpha !== undefined && { alpha }), ...(targets && { targets }) };
+      return createAdapter(config, { rank, seed, device, ...wanted });
     }
     throw new BoundaryError('engine', `policy "${id}": rank "stored" needs a folder in \`from\``);
   }
@@ -77,6 +89,42 @@ async function openAdapter(
     'engine',
     `${from.directory} has rank ${adapter.rank} and alpha ${adapter.alpha}; expected rank ${rank}${alpha === undefined ? '' : ` and alpha ${alpha}`}`,
   );
+}
+
+/**
+ * The same weights with a value head: a stored one where the folder of `from` has it, else one that predicts 0. It takes
+ * the weights over, and frees them when the stored head does not fit.
+ */
+export async function addValueHead(
+  weights: Trainable,
+  { config, device }: Decoder,
+  { from }: PolicyOptions,
+): Promise<Trainable> {
+  try {
+    const isStored = from !== undefined && (from.optimizer || (await hasValueHead(from.directory)));
+    const valueHead = isStored
+      ? await loadValueHead(from.directory, config, device)
+      : createValueHead(config, device);
+    return {
+      ...weights,
+      valueHead,
+      parameters: new Map([...weights.parameters, ...valueHeadParameters(valueHead)]),
+      store: () => {
+        const [writeWeights, writeHead] = [weights.store(), storeValueHead(valueHead)];
+        return async (directory) => {
+          await writeWeights(directory);
+          await writeHead(directory);
+        };
+      },
+      dispose: () => {
+        weights.dispose();
+        disposeValueHead(valueHead);
+      },
+    };
+  } catch (error) {
+    weights.dispose();
+    throw error;
+  }
 }
 
 /** The decoder itself, optionally with the weights of another folder of the same shape. */
@@ -114,6 +162,7 @@ export async function createTrainableDecoder(
   // The decoder belongs to the service, which frees it.
   return {
     adapter: undefined,
+    valueHead: undefined,
     parameters,
     snapshot,
     store,

@@ -1,0 +1,196 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Datum, Loss, Policy, TrainingService } from '../../src/types/training-service.ts';
+import type { ServiceUnderTest } from './training-service.ts';
+import {
+  adam,
+  datumOf,
+  expectClose,
+  lesson,
+  params,
+  prompt,
+  samplerOf,
+  supervised,
+  teach,
+} from './training-service-lesson.ts';
+
+/** What a service that offers every loss and value heads must do, besides `describeTrainingService`. */
+export function describeTrainingLosses(name: string, under: ServiceUnderTest): void {
+  describe(`${name} with every loss`, () => {
+    let service: TrainingService;
+    let directory: string;
+
+    beforeEach(async () => {
+      service = await under.create();
+      directory = await mkdtemp(join(tmpdir(), 'teamtune-losses-'));
+    });
+
+    afterEach(async () => {
+      await service.close();
+      await rm(directory, { recursive: true });
+    });
+
+    const newPolicy = (id: string) => service.createPolicy({ id, seed: 1, rank: 4 });
+
+    /** One pass and one step; @returns the pass's metrics */
+    const stepOn = async (policy: Policy, data: readonly Datum[], loss: Loss) => {
+      const pass = policy.forwardBackward(data, loss);
+      await policy.optimStep(adam).result;
+      return (await pass.result).metrics;
+    };
+
+    const withReference = async (data: readonly Datum[], policy: Policy) => {
+      const { logprobs } = await policy.forward(data).result;
+      return data.map(
+        (datum, row): Datum => ({ ...datum, referenceLogprobs: logprobs[row] as Float32Array }),
+      );
+    };
+
+    it.each([
+      { kind: 'gspo', clipLow: 0.8, clipHigh: 1.2 },
+      { kind: 'cispo', clipLow: 0.8, clipHigh: 1.2 },
+      { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2, dualClip: 3 },
+    ] as const)('makes rewarded tokens likelier by $kind', async (loss) => {
+      const policy = await newPolicy('a');
+      const data = [datumOf(await (await samplerOf(policy)).sample(prompt, params))];
+      const sum = async () => {
+        const { logprobs } = await policy.forward(data).result;
+        return logprobs[0]?.subarray(prompt.length - 1).reduce((total, p) => total + p, 0) ?? 0;
+      };
+      const before = await sum();
+      await stepOn(policy, data, loss);
+      expect(await sum()).toBeGreaterThan(before);
+    });
+
+    it('pulls a policy back to its reference with a divergence term alone', async () => {
+      const policy = await newPolicy('a');
+      const data = await withReference(lesson, policy);
+      for (let step = 0; step < 3; step++) await teach(policy);
+      const still = data.map((datum) => ({
+        ...datum,
+        advantages: new Float32Array(datum.input.length),
+      }));
+      const loss: Loss = { kind: 'linear', kl: { coefficient: 1, estimator: 'k3' } };
+      const divergences: number[] = [];
+      for (let step = 0; step < 4; step++) {
+        divergences.push((await stepOn(policy, still, loss)).referenceKl ?? Number.NaN);
+      }
+      expect(divergences.at(-1)).toBeLessThan(0.5 * (divergences[0] ?? 0));
+    });
+
+    it('flattens the distributions with an entropy term alone', async () => {
+      const policy = await newPolicy('a');
+      for (let step = 0; step < 3; step++) await teach(policy);
+      const still = lesson.map((datum) => ({
+        ...datum,
+        advantages: new Float32Array(datum.input.length),
+      }));
+      const loss: Loss = { kind: 'linear', entropyCoefficient: 1 };
+      const first = await stepOn(policy, still, loss);
+      const second = await stepOn(policy, still, loss);
+      expect(second.entropy).toBeGreaterThan(first.entropy ?? Number.POSITIVE_INFINITY);
+      expect(first.loss).toBeCloseTo(-(first.entropy ?? 0), 4);
+    });
+
+    describe('preferences', () => {
+      const pairs = [
+        supervised(1, 2, 3, 4),
+        supervised(1, 2, 9, 9, 9),
+        supervised(5, 6, 7),
+        supervised(5, 9, 9),
+      ];
+
+      it('cost log 2 a pair where the policy is the reference, and are learnt', async () => {
+        const policy = await newPolicy('a');
+        const data = await withReference(pairs, policy);
+        const loss: Loss = { kind: 'dpo', beta: 0.5 };
+        const first = await stepOn(policy, data, loss);
+        expect(first.loss).toBeCloseTo(2 * Math.log(2), 5);
+        expect(first).toMatchObject({ pairs: 2, tokens: 11 });
+        let last = first;
+        for (let step = 0; step < 4; step++) last = await stepOn(policy, data, loss);
+        expect(last.loss).toBeLessThan(first.loss ?? 0);
+        expect(last.correctPairs).toBe(2);
+        expect(last.margin).toBeGreaterThan(0);
+      });
+
+      it('without a partner are refused', async () => {
+        const policy = await newPolicy('a');
+        const data = (await withReference(pairs, policy)).slice(1);
+        const refused = policy.forwardBackward(data, { kind: 'dpo', beta: 0.5 }).result;
+        await expect(refused).rejects.toThrow(/takes pairs, preferred then rejected; got 3/);
+      });
+    });
+
+    describe('a value head', () => {
+      const critic = (
+        id: string,
+        from?: { readonly directory: string; readonly optimizer: boolean },
+      ) => service.createPolicy({ id, seed: 1, rank: 4, valueHead: true, ...(from && { from }) });
+      const returnsOf = (datum: Datum) => Float32Array.from(datum.target, (token) => token / 10);
+      const withReturns = lesson.map((datum) => ({ ...datum, returns: returnsOf(datum) }));
+
+      it('predicts 0 at first and then what it is taught', async () => {
+        const policy = await critic('critic');
+        const before = await policy.forward(withReturns).result;
+        expect(before.values?.map((row) => [...row])).toEqual(
+          withReturns.map(({ input }) => [...new Float32Array(input.length)]),
+        );
+        const losses: number[] = [];
+        for (let step = 0; step < 8; step++) {
+          losses.push((await stepOn(policy, withReturns, { kind: 'value' })).loss ?? Number.NaN);
+        }
+        expect(losses.at(-1)).toBeLessThan(0.5 * (losses[0] ?? 0));
+      });
+
+      it('bounds its step with a clip', async () => {
+        const policy = await critic('critic');
+        const clipped = withReturns.map((datum) => ({
+          ...datum,
+          oldValues: new Float32Array(datum.input.length),
+        }));
+        for (let step = 0; step < 3; step++)
+          await stepOn(policy, clipped, { kind: 'value', clip: 0.01 });
+        const { metrics } = await policy.forwardBackward(clipped, { kind: 'value', clip: 0.01 })
+          .result;
+        expect(metrics.clippedTokens).toBeGreaterThan(0);
+      });
+
+      it('shares a policy with its actor: both losses add up in one step', async () => {
+        const policy = await critic('actor and critic');
+        const before = (await policy.forward(lesson).result).logprobs;
+        policy.forwardBackward(lesson, { kind: 'cross_entropy' });
+        await stepOn(policy, withReturns, { kind: 'value' });
+        const after = await policy.forward(lesson).result;
+        expect(after.logprobs).not.toEqual(before);
+        expect(after.values?.[0]?.[0]).not.toBe(0);
+      });
+
+      it('goes on from a saved state with the same bits', async () => {
+        const policy = await critic('critic');
+        await stepOn(policy, withReturns, { kind: 'value' });
+        const state = join(directory, 'state');
+        await policy.saveState(state).result;
+        const restored = await critic('restored', { directory: state, optimizer: true });
+        for (const each of [policy, restored]) await stepOn(each, withReturns, { kind: 'value' });
+        const [own, other] = [
+          await policy.forward(lesson).result,
+          await restored.forward(lesson).result,
+        ];
+        expect(other.values).toEqual(own.values);
+        expect(other.logprobs).toEqual(own.logprobs);
+      });
+
+      it('is not asked of a policy that has none', async () => {
+        const policy = await newPolicy('a');
+        expect((await policy.forward(lesson).result).values).toBeUndefined();
+        const refused = policy.forwardBackward(withReturns, { kind: 'value' }).result;
+        await expect(refused).rejects.toThrow(/valueHead: true/);
+        const good = await teach(policy);
+        expectClose([good], [await teach(await newPolicy('b'))], 1e-4);
+      });
+    });
+  });
+}
