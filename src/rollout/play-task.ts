@@ -202,7 +202,9 @@ async function takeAction(
   }
   const parent = play.actions.at(-1)?.id;
   const sampled = await sampleAction(play, agent, { id, observation });
-  const outcome = await runTools(play, agent, sampled.text);
+  const observationText = play.stage.tokenizer.decode(observation);
+  const isThinking = observationText.trimEnd().endsWith('<think>');
+  const outcome = await runTools(play, agent, { ...sampled, isThinking });
   const declaration = play.stage.team.agents[agent] as AgentDeclaration;
   const action: Action = {
     id,
@@ -211,7 +213,7 @@ async function takeAction(
     role: declaration.role,
     turn,
     observation,
-    observationText: play.stage.tokenizer.decode(observation),
+    observationText,
     ...sampled,
     ...outcome,
   };
@@ -252,11 +254,14 @@ function textOf(tokenizer: Tokenizer, sequence: Sequence): string {
 async function runTools(
   play: Play,
   agent: string,
-  text: string,
+  said: Pick<SampledAction, 'text' | 'stop'> & { readonly isThinking: boolean },
 ): Promise<{ toolCalls: readonly ToolCall[]; toolResults: readonly ToolResult[] }> {
   const allowed = (play.stage.team.agents[agent] as AgentDeclaration).tools ?? [];
   if (allowed.length === 0) return { toolCalls: [], toolResults: [] };
-  const toolCalls = parseToolCalls(text);
+  const toolCalls = parseToolCalls(said.text, {
+    isCut: said.stop === 'length',
+    isThinking: said.isThinking,
+  });
   const toolResults: ToolResult[] = [];
   // One after another: a later call of the same action may rely on what an earlier one did.
   for (const call of toolCalls) toolResults.push(await runTool(play, call, allowed));

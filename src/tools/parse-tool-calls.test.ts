@@ -53,12 +53,36 @@ describe('parseToolCalls', () => {
     ['no end', '<tool_call>{"name": "python"}', /1 opened, 0 closed/],
     ['no start', '{"name": "python"}</tool_call>', /0 opened, 1 closed/],
     ['ends before starts', '</tool_call><tool_call>', /do not match/],
-    ['a fence cut by length', '```python\nprint(1', /no closing/],
     ['an empty fence', '```python\n\n```', /is empty/],
   ])('says why a call is invalid: %s', (_, text, reason) => {
     const calls = parseToolCalls(text);
     expect(calls).toHaveLength(1);
     expect(calls[0]?.invalid).toMatch(reason);
+  });
+
+  it('runs a block left open by an agent that ended its turn, not one that was cut off', () => {
+    const open = `${fence('x = 1')}\nthen\n\`\`\`py\nprint(x)\n`;
+    expect(parseToolCalls(open)).toEqual([{ tool: 'python', input: 'x = 1\nprint(x)' }]);
+    expect(parseToolCalls(open, { isCut: true })).toEqual([
+      { tool: 'python', input: 'print(x)\n', invalid: expect.stringMatching(/cut off/) },
+    ]);
+    expect(parseToolCalls(fence('x = 1'), { isCut: true })).toHaveLength(1);
+  });
+
+  it.each([
+    ['{"name": "search", "parameters": {"query": "pi"}}', 'search', '{"query":"pi"}'],
+    ['{"type": "function", "name": "python", "parameters": {"code": "1"}}', 'python', '1'],
+    ['<|python_tag|>{"name": "search", "parameters": {}}<|eom_id|>', 'search', '{}'],
+    ['<|python_tag|>print(1)<|eom_id|>', 'python', 'print(1)'],
+    ['<think>{</think>\n{"name": "search", "arguments": {}}', 'search', '{}'],
+  ])('takes a turn that is one call, as Llama writes it: %s', (text, tool, input) => {
+    expect(parseToolCalls(text)).toEqual([{ tool, input }]);
+  });
+
+  it('takes no other JSON for a call', () => {
+    expect(parseToolCalls('{"answer": 7}')).toEqual([]);
+    expect(parseToolCalls('The call is {"name": "search", "parameters": {}}')).toEqual([]);
+    expect(parseToolCalls('<|python_tag|>')[0]?.invalid).toMatch(/nothing follows/);
   });
 
   it('never executes thoughts, closed, unclosed or opened by the template', () => {
@@ -70,5 +94,7 @@ describe('parseToolCalls', () => {
       { tool: 'python', input: 'print(1)' },
     ]);
     expect(parseToolCalls('<think><tool_call></think>7')).toEqual([]);
+    expect(parseToolCalls(code, { isThinking: true })).toEqual([]);
+    expect(parseToolCalls(`hm</think>${code}`, { isThinking: true })).toHaveLength(1);
   });
 });

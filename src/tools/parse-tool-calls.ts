@@ -2,11 +2,18 @@ import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import type { ToolCall } from '../types/tool.ts';
 
-const callSchema = z.object({
-  name: z.string().min(1),
-  // Some models write the arguments as a JSON string.
-  arguments: z.union([z.record(z.string(), z.unknown()), z.string()]).default({}),
-});
+// Some models write the arguments as a JSON string; Llama's templates call them parameters.
+const argumentsSchema = z.union([z.record(z.string(), z.unknown()), z.string()]);
+const callSchema = z
+  .object({
+    name: z.string().min(1),
+    arguments: argumentsSchema.optional(),
+    parameters: argumentsSchema.optional(),
+  })
+  .transform(({ name, arguments: given, parameters }) => ({
+    name,
+    arguments: given ?? parameters ?? {},
+  }));
 
 function invalid(tool: string, input: string, reason: string): ToolCall {
   return { tool, input, invalid: reason };
@@ -42,7 +49,7 @@ function parseJsonCall(block: string): ToolCall {
     return { tool: call.name, input };
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error);
-    return invalid('tool_call', source, `the <tool_call> block could not be read: ${reason}`);
+    return invalid('tool_call', source, `the tool call could not be read: ${reason}`);
   }
 }
 
@@ -94,27 +101,51 @@ function isPython(language: string): boolean {
   return language === 'python' || language === 'py' || language === 'python3';
 }
 
-function parseFences(text: string): ToolCall[] {
+/** An agent that ended its turn inside a block meant the block to end there; one that was cut off has written half. */
+function parseFences(text: string, isCut: boolean): ToolCall[] {
   const { programs, unclosed } = readFences(text);
-  if (unclosed !== undefined)
-    return [invalid('python', unclosed, 'the ```python block has no closing ``` (cut off?)')];
-  const written = programs.filter((program) => program.trim() !== '');
-  if (programs.length > 0 && written.length === 0)
+  if (unclosed !== undefined && isCut)
+    return [invalid('python', unclosed, 'the ```python block was cut off by the length limit')];
+  const all = unclosed === undefined ? programs : [...programs, unclosed.trimEnd()];
+  const written = all.filter((program) => program.trim() !== '');
+  if (all.length > 0 && written.length === 0)
     return [invalid('python', '', 'the ```python block is empty')];
   return written.length === 0 ? [] : [{ tool: 'python', input: written.join('\n') }];
+}
+
+/** Marks that a Llama writes around a call to one of its built-in tools. */
+const llamaMarks = /^<\|python_tag\|>|<\|eo[mt]_id\|>$/g;
+
+/** The forms of Llama's templates: a turn that is one JSON object, or that starts with `<|python_tag|>`. */
+function parseLlamaCall(text: string): ToolCall | undefined {
+  const trimmed = text.trim();
+  const source = trimmed.replace(llamaMarks, '').trim();
+  const isObject = source.startsWith('{') && source.endsWith('}');
+  if (isObject && /^\{\s*"(?:type|name)"\s*:/.test(source)) return parseJsonCall(source);
+  if (!trimmed.startsWith('<|python_tag|>')) return undefined;
+  return source === ''
+    ? invalid('python', '', 'nothing follows <|python_tag|>')
+    : { tool: 'python', input: source };
 }
 
 /**
  * The tool calls in an agent's text; none means that the agent's round is done.
  *
- * `<tool_call>` blocks win over fences. All Python fences of one action are one program, run in order, so that they
- * share state. What cannot be read becomes a call with `invalid` saying why, to be shown to the agent.
+ * `<tool_call>` blocks (Qwen) win over a turn that is one call (Llama), and that over fences. All Python fences of one
+ * action are one program, run in order, so that they share state. What cannot be read becomes a call with `invalid`
+ * saying why, to be shown to the agent.
  *
+ * @param options.isCut the length limit ended the text, so that a block left open is half a program
+ * @param options.isThinking the template had opened `<think>` before the text
  * @see MAPPA's generic agent round; code inside thoughts is not executed
  */
-export function parseToolCalls(text: string): ToolCall[] {
-  const visible = withoutThinking(text);
-  return visible.includes('<tool_call>') || visible.includes('</tool_call>')
-    ? parseJsonCalls(visible)
-    : parseFences(visible);
+export function parseToolCalls(
+  text: string,
+  options: { readonly isCut?: boolean; readonly isThinking?: boolean } = {},
+): ToolCall[] {
+  const visible = withoutThinking(options.isThinking ? `<think>${text}` : text);
+  if (visible.includes('<tool_call>') || visible.includes('</tool_call>'))
+    return parseJsonCalls(visible);
+  const llamaCall = parseLlamaCall(visible);
+  return llamaCall === undefined ? parseFences(visible, options.isCut ?? false) : [llamaCall];
 }
