@@ -6,10 +6,12 @@ export {
   type Agent,
   type AgentDeclaration,
   defineTeam,
+  type Scene,
   type Team,
 } from './rollout/team.ts';
 export type { Coach, CoachRequest, Feedback, Outcome } from './types/feedback.ts';
 export type { Message } from './types/message.ts';
+export type { WorkspaceFile, WorkspaceFiles } from './types/sandbox.ts';
 export type { Task } from './types/task.ts';
 export type { Tool, ToolCall, ToolResult } from './types/tool.ts';
 export type { Action, Trajectory } from './types/trajectory.ts';

@@ -10,11 +10,13 @@ import { hideAnswer } from './coach/hide-answer.ts';
 import { createLlmCoach } from './coach/llm-coach.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
+import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
 import { BoundaryError } from './errors.ts';
 import type { HeldOutSet, Settings, Training, Watch } from './methods/training.ts';
 import { seedFor } from './random.ts';
 import { agentNames, type Team } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
+import { openWorkspaces } from './sandbox/workspaces.ts';
 import { createLocalTrainingService } from './service/local/local-training-service.ts';
 import { findOverlap } from './task/find-overlap.ts';
 import { gradeMath } from './task/grade-math.ts';
@@ -88,11 +90,16 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
   const closers: (() => Promise<void> | void)[] = [];
   try {
     const tokenizer = await loadTokenizer(config.model.path);
-    const tools = createTools(config);
+    const tools = await createTools(config);
     closers.unshift(...[...tools.values()].map(({ close }) => close));
     const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
     closers.unshift(() => run.close());
     run.setConfig(configAsJson(config));
+    const workspaces = openWorkspaces(
+      join(directory, 'workspaces'),
+      limitsOf(config.rollout.sandbox, sandboxSettings(config)),
+    );
+    closers.unshift(workspaces.close);
     const service = await createService(config);
     closers.unshift(service.close);
     const restored = resume ? await restorePoint(run) : undefined;
@@ -101,7 +108,8 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const seed = seedFor(config.seed, 'reference');
     const reference = await service.createPolicy({ id: 'reference', seed, rank: 1 });
     const training: Training = {
-      ...{ run, team: config.team, service, tokenizer, tools, policies, reference, coach },
+      ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
+      ...{ coach },
       ...{ grade: gradeAnswer, tasks, heldOut, settings: settingsOf(config), watch },
     };
     const { keepCheckpoints } = config.training;
@@ -183,15 +191,18 @@ function briefsOf(team: Team): Record<string, { role: string; instructions: stri
   return Object.fromEntries(briefs);
 }
 
-function createTools(config: RunConfig): ReadonlyMap<string, Tool> {
+function sandboxSettings({ rollout }: RunConfig): SandboxSettings {
+  const timeLimitMs = Math.ceil(rollout.toolTimeoutSeconds * 1000);
+  return { timeLimitMs, workers: rollout.toolWorkers };
+}
+
+/** Alive and checked: what is missing is refused before anything is played. */
+async function createTools(config: RunConfig): Promise<ReadonlyMap<string, Tool>> {
   const { team, rollout } = config;
   const wanted = new Set(agentNames(team).flatMap((name) => team.agents[name]?.tools ?? []));
-  const known: Record<string, () => Tool> = {
-    python: () =>
-      createPythonTool({
-        workers: rollout.toolWorkers,
-        timeLimitMs: rollout.toolTimeoutSeconds * 1000,
-      }),
+  const known: Record<string, () => Promise<Tool>> = {
+    python: async () =>
+      createPythonTool(await createSandbox(rollout.sandbox, sandboxSettings(config))),
   };
   const unknown = [...wanted].find((name) => !(name in known));
   if (unknown !== undefined) {
@@ -200,7 +211,9 @@ function createTools(config: RunConfig): ReadonlyMap<string, Tool> {
       `team ${team.name} asks for the tool ${unknown}; there is ${Object.keys(known).join(', ')}`,
     );
   }
-  return new Map([...wanted].map((name) => [name, (known[name] as () => Tool)()]));
+  const tools = new Map<string, Tool>();
+  for (const name of wanted) tools.set(name, await (known[name] as () => Promise<Tool>)());
+  return tools;
 }
 
 /** The in-process engine over a model folder. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ActResult, Agent } from '../src/rollout/team.ts';
 import type { Action } from '../src/types/trajectory.ts';
+import { emptyScene } from '../test/support/empty-scene.ts';
 import { arithmeticTeam } from './arithmetic-team.ts';
 import { mathchatTeam } from './mathchat-team.ts';
 
@@ -58,7 +59,7 @@ function cast(executorTurns: readonly Action[], solverText = 'a = 47 + 15') {
 describe('the arithmetic team', () => {
   it("hands the working to the executor, the executor's report to the verifier, and answers as it", async () => {
     const agents = cast([turn('code', '88'), turn('The result is 88.')]);
-    expect(await arithmeticTeam.play(task, agents)).toBe('\\boxed{88}');
+    expect(await arithmeticTeam.play(task, agents, emptyScene)).toBe('\\boxed{88}');
     expect(agents.executor.heard[0]).toContain('Working:\na = 47 + 15');
     expect(agents.verifier.heard[0]?.endsWith('Executor: The result is 88.')).toBe(true);
     expect(agents.verifier.heard[0]).not.toContain('47 + 15');
@@ -66,7 +67,7 @@ describe('the arithmetic team', () => {
 
   it('shows the verifier the output when the executor ends with a run', async () => {
     const agents = cast([turn('code', '[no output]'), turn('better code', '88')]);
-    await arithmeticTeam.play(task, agents);
+    await arithmeticTeam.play(task, agents, emptyScene);
     expect(agents.verifier.heard[0]?.endsWith('Executor: better code\nOutput: 88')).toBe(true);
   });
 });
@@ -77,7 +78,7 @@ describe('the MathChat team', () => {
       [turn('<think>hm</think>print it', '88'), turn('<think>so</think>It is 88.')],
       '<think>Let me see: 12345.</think>The draft.',
     );
-    await mathchatTeam.play(task, agents);
+    await mathchatTeam.play(task, agents, emptyScene);
     expect(agents.executor.heard[0]).toContain('draft\n\nThe draft.');
     expect(agents.executor.heard[0]).not.toContain('12345');
     expect(agents.verifier.heard[0]).toContain('It is 88.');
@@ -86,15 +87,15 @@ describe('the MathChat team', () => {
 
   it('passes on no thought that was cut off, also where the chat template had opened it', async () => {
     const open = cast([turn('In words.')], '<think>Let me see: 12345');
-    await mathchatTeam.play(task, open);
+    await mathchatTeam.play(task, open, emptyScene);
     expect(open.executor.heard[0]).toContain('draft\n\n(No words: ');
     const opened = { ...turn('Let me see: 12345'), observationText: 'assistant\n<think>\n' };
     const agents = { ...cast([turn('In words.')]), solver: scripted([opened]) };
-    await mathchatTeam.play(task, agents);
+    await mathchatTeam.play(task, agents, emptyScene);
     expect(agents.executor.heard[0]).toContain('draft\n\n(No words: ');
     const closed = { ...opened, text: 'Let me see: 12345</think>The draft.' };
     const spoken = { ...cast([turn('In words.')]), solver: scripted([closed]) };
-    await mathchatTeam.play(task, spoken);
+    await mathchatTeam.play(task, spoken, emptyScene);
     expect(spoken.executor.heard[0]).toContain('draft\n\nThe draft.');
     expect(spoken.executor.heard[0]).not.toContain('12345');
   });
@@ -102,28 +103,28 @@ describe('the MathChat team', () => {
   it('answers with what the verifier said, and not with what it thought', async () => {
     const thinking = scripted([turn('<think>perhaps \\boxed{1}')]);
     const agents = { ...cast([turn('In words.')]), verifier: thinking };
-    expect(await mathchatTeam.play(task, agents)).toContain('No words');
+    expect(await mathchatTeam.play(task, agents, emptyScene)).toContain('No words');
   });
 
   it('has a variant of one agent with Python, who answers alone', async () => {
     const solver = scripted([turn('code', '88'), turn('It is **\\boxed{88}**.')]);
     const single = mathchatTeam.variants?.['single-agent'];
     expect(Object.keys(single?.agents ?? {})).toEqual(['solver']);
-    expect(await single?.play(task, { solver })).toBe('It is **\\boxed{88}**.');
+    expect(await single?.play(task, { solver }, emptyScene)).toBe('It is **\\boxed{88}**.');
     expect(solver.heard).toHaveLength(1);
     expect(solver.heard[0]).toContain(task.prompt);
   });
 
   it("shows the verifier the executor's report and last output, and not the draft", async () => {
     const agents = cast([turn('code', '88')], 'The draft.');
-    await mathchatTeam.play(task, agents);
+    await mathchatTeam.play(task, agents, emptyScene);
     expect(agents.verifier.heard[0]).toContain('## Output of the last run\n\n88');
     expect(agents.verifier.heard[0]).not.toContain('The draft.');
   });
 
   it('leaves the output out when no tool ran', async () => {
     const agents = cast([turn('In words.')]);
-    await mathchatTeam.play(task, agents);
+    await mathchatTeam.play(task, agents, emptyScene);
     expect(agents.verifier.heard[0]).not.toContain('Output of the last run');
   });
 });

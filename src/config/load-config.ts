@@ -13,9 +13,15 @@ import {
   runSchema,
 } from './schema.ts';
 
-const pathKeys = ['model.path', 'tasks.train', 'tasks.heldOut', 'output'];
+/** An interpreter may also be named as a command, without a slash. */
+const interpreterKey = 'rollout.sandbox.python';
+const pathKeys = ['model.path', 'tasks.train', 'tasks.heldOut', 'output', interpreterKey];
 /** Its entries are paths too, one for each named set. */
 const setsKey = 'tasks.heldOut';
+
+function resolvePath(key: string, directory: string, value: string): string {
+  return key === interpreterKey && !value.includes('/') ? value : resolve(directory, value);
+}
 
 /**
  * Reads a config file, applies `key.path=value` overrides and checks everything at once.
@@ -136,7 +142,7 @@ function resolvePaths(tree: Tree, directory: string): Tree {
   for (const key of pathKeys) {
     const [holder, last] = holderOf(tree, key);
     const value = holder?.[last];
-    if (holder && typeof value === 'string') holder[last] = resolve(directory, value);
+    if (holder && typeof value === 'string') holder[last] = resolvePath(key, directory, value);
   }
   const [holder, last] = holderOf(tree, setsKey);
   const sets = holder?.[last];
@@ -167,7 +173,7 @@ function applyOverride(tree: Tree, override: string): Tree {
   if (key.includes('.')) copy[section] = isPlain(tree[section]) ? copyTree(tree[section], 2) : {};
   const [holder, last] = holderOf(copy, key);
   if (!holder) throw new BoundaryError('config', `--set ${key}: no such key`);
-  holder[last] = isPathKey(key) ? resolve(text) : parseValue(text);
+  holder[last] = isPathKey(key) ? resolvePath(key, '.', text) : parseValue(text);
   return copy;
 }
 

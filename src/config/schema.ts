@@ -148,6 +148,36 @@ const adapter = z.strictObject({
   shared: z.boolean().default(false),
 });
 
+const sandboxLimits = {
+  /** MiB of memory of one program, all its processes together. */
+  memoryMiB: count.optional(),
+  /** MiB of the files of one play. */
+  workspaceMiB: count.optional(),
+  /** Number of those files. */
+  workspaceFiles: count.optional(),
+  /** Characters of output after which a program is stopped. */
+  outputCharacters: count.optional(),
+};
+
+const sandbox = z.union(
+  [
+    z.enum(['pyodide', 'bubblewrap']),
+    z.strictObject({ kind: z.literal('pyodide'), ...sandboxLimits }),
+    z.strictObject({
+      kind: z.literal('bubblewrap'),
+      /** A command, or the path (with a slash) of an interpreter or a virtual environment. */
+      python: z.string().min(1).optional(),
+      /** Processes and threads of one program. */
+      processes: count.optional(),
+      ...sandboxLimits,
+    }),
+  ],
+  'expected "pyodide", "bubblewrap", or { kind: "pyodide" | "bubblewrap", … } with limits as docs/tools.md lists them',
+);
+
+/** Which sandbox runs agents' programs, and its limits. */
+export type SandboxChoice = z.output<typeof sandbox>;
+
 const rollout = z.strictObject({
   tasksPerStep: count.default(16),
   samplesPerTask: count.default(2),
@@ -164,6 +194,8 @@ const rollout = z.strictObject({
   toolTimeoutSeconds: positive.default(30),
   /** Tool interpreters running at once. */
   toolWorkers: count.default(1),
+  /** Where agents' programs run. */
+  sandbox: sandbox.default('pyodide'),
 });
 
 const coaching = z.strictObject({

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { defineTeam } from '../rollout/team.ts';
 import { openRun, type Run } from '../run/run-store.ts';
+import { defaultLimits } from '../sandbox/limits.ts';
+import { openWorkspaces } from '../sandbox/workspaces.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Coach } from '../types/feedback.ts';
 import type { PassResult, Policy, Sampler, Ticket } from '../types/training-service.ts';
@@ -31,9 +33,9 @@ const team = defineTeam({
 /** A team that cannot play the tasks named. */
 const teamFailingOn = (...ids: string[]) => ({
   ...team,
-  play: async (...[task, agents]: Parameters<typeof team.play>) => {
+  play: async (...[task, agents, scene]: Parameters<typeof team.play>) => {
     if (ids.includes(task.id)) throw new Error(`cannot play ${task.id}`);
-    return team.play(task, agents);
+    return team.play(task, agents, scene);
   },
 });
 
@@ -107,6 +109,7 @@ function trainingWith(changes: Partial<Training> = {}): Training {
   const silence = () => undefined;
   return {
     ...{ run, team, tokenizer, tasks, heldOut: [], settings, tools: new Map() },
+    workspaces: openWorkspaces(join(directory, 'workspaces'), defaultLimits),
     service: {
       createPolicy: async () => policyWith(),
       baseSampler: async () => sampler,

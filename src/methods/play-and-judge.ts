@@ -41,6 +41,8 @@ export async function playAndJudge(
   const judge = async (request: PlayRequest, ended: Trajectory | undefined) => {
     const trajectory = ended ?? (await collect(request));
     run.recordTrajectory(stage.scope, trajectory);
+    // Not earlier: a play whose end is not recorded is resumed, and finds its files. One that failed may be, too.
+    if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
     const outcome = trajectory.failure ? undefined : training.grade(request.task, trajectory);
     if (outcome) {
       outcomes.set(trajectory.id, outcome);
@@ -65,6 +67,7 @@ export async function playAndJudge(
   // Nothing may be written after a run has stopped: what is under way ends first, unrecorded.
   const trajectories = await allOrStop(judged, stop);
   refuseTooManyFailures(trajectories, settings.failedShareLimit);
+  for (const { id, failure } of trajectories) if (failure) await training.workspaces.remove(id);
   return { trajectories, outcomes, feedback };
 }
 

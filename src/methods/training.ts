@@ -5,6 +5,7 @@ import type { Run } from '../run/run-store.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Coach, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
+import type { Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
 import type { Policy, Sampler, TrainingService } from '../types/training-service.ts';
@@ -18,6 +19,7 @@ export type Training = {
   readonly service: TrainingService;
   readonly tokenizer: Tokenizer;
   readonly tools: ReadonlyMap<string, Tool>;
+  readonly workspaces: Workspaces;
   /** Agent name → its policy; agents that share one are all mapped to it. */
   readonly policies: ReadonlyMap<string, Policy>;
   /** The base model with an adapter that is never trained: the policy that KL is measured against. */
@@ -90,6 +92,7 @@ export function createStage(
     team: training.team,
     tokenizer: training.tokenizer,
     tools: training.tools,
+    workspaces: training.workspaces,
     seed: settings.seed,
     playTimeoutMs: settings.playTimeoutMs,
     maxActionTokens: settings.maxActionTokens,

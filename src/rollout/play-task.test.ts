@@ -2,8 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defaultLimits } from '../sandbox/limits.ts';
+import { createPythonSandbox } from '../sandbox/python-sandbox.ts';
+import { openWorkspaces } from '../sandbox/workspaces.ts';
 import { buildTokenizerFiles, writeTokenizerFiles } from '../tokenizer/build-tokenizer.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { createPythonTool } from '../tools/python-tool.ts';
+import type { Workspaces } from '../types/sandbox.ts';
 import type { Tool, ToolResult } from '../types/tool.ts';
 import type { Sampler } from '../types/training-service.ts';
 import type { Action } from '../types/trajectory.ts';
@@ -12,12 +17,14 @@ import { defineTeam, type Team } from './team.ts';
 
 const task = { id: 't', prompt: 'What is 1 + 1?' };
 let tokenizer: Tokenizer;
+let workspaces: Workspaces;
 let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'teamtune-play-'));
   await writeTokenizerFiles(folder, buildTokenizerFiles({ words: [] }));
   tokenizer = await loadTokenizer(folder);
+  workspaces = openWorkspaces(join(folder, 'workspaces'), defaultLimits);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -72,7 +79,7 @@ function stageOf(
 ): Stage & { readonly recorded: Action[] } {
   const recorded: Action[] = [];
   return {
-    ...{ team, tokenizer, recorded, seed: 1, scope: '7', temperature: 1 },
+    ...{ team, tokenizer, workspaces, recorded, seed: 1, scope: '7', temperature: 1 },
     ...{ playTimeoutMs: 60_000, maxActionTokens: 64, finished: new Map(), tools: new Map() },
     ...{ stop: new AbortController().signal, samplers: new Map(Object.entries(samplers)) },
     onAction: (action) => recorded.push(action),
@@ -137,6 +144,40 @@ describe('an interrupted play', () => {
     expect(await playTask(after, task, 0)).toEqual(whole);
     expect(policy.heard).toHaveLength(1);
     expect(after.recorded.map(({ turn }) => turn)).toEqual([1]);
+  });
+
+  test('finds the files of its finished actions, and its programs are not run again', async () => {
+    const writing = '```python\nopen("x.txt", "w").write("kept")\n```';
+    const reading = '```python\nprint(open("x.txt").read())\n```';
+    const team = defineTeam({
+      name: 'filing',
+      agents: { first: executor, second: executor },
+      play: async (_task, { first, second }, { files }) => {
+        await first.act('write');
+        const names = (await files.list()).map(({ path }) => path);
+        const { toolOutput } = await second.act(`read ${names}`);
+        return `${toolOutput}`;
+      },
+    });
+    const sandbox = createPythonSandbox();
+    const tools = new Map([['python', createPythonTool(sandbox)]]);
+    const lines = () => ({
+      first: scripted([writing, 'Written.']),
+      second: scripted([reading, 'Read.']),
+    });
+    const filed = { ...task, id: 'filed' };
+    const whole = await playTask(stageOf(team, lines(), { tools }), filed, 0);
+    expect(whole).toMatchObject({ answer: 'kept' });
+    expect(whole.actions[0]?.toolResults[0]?.files).toEqual({
+      written: [{ path: 'x.txt', bytes: 4 }],
+      removed: [],
+    });
+    const finished = new Map(whole.actions.slice(0, 2).map((action) => [action.id, action]));
+    const after = stageOf(team, lines(), { tools, finished });
+    const resumed = await playTask(after, filed, 0);
+    expect(resumed.answer).toBe('kept');
+    expect(after.recorded.map(({ agent }) => agent)).toEqual(['second', 'second']);
+    await sandbox.close();
   });
 
   test('with another observation than was recorded stops the run', async () => {

@@ -2,12 +2,13 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResult } from '../tools/format-tool-result.ts';
-import { parseToolCalls } from '../tools/parse-tool-calls.ts';
 import type { Message } from '../types/message.ts';
+import type { Workspace, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
-import type { Tool, ToolCall, ToolResult } from '../types/tool.ts';
+import type { Tool } from '../types/tool.ts';
 import type { Sampler, Sequence } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
+import { runTools } from './run-tools.ts';
 import {
   type ActResult,
   type Agent,
@@ -23,6 +24,7 @@ export type Stage = {
   readonly samplers: ReadonlyMap<string, Sampler>;
   readonly tokenizer: Tokenizer;
   readonly tools: ReadonlyMap<string, Tool>;
+  readonly workspaces: Workspaces;
   readonly temperature: number;
   readonly seed: number;
   /** Where in the run: a step (`12`) or an evaluation (`eval:base`). First part of every id and seed. */
@@ -47,6 +49,7 @@ type Play = {
   readonly task: Task;
   readonly sample: number;
   readonly signal: AbortSignal;
+  readonly workspace: Workspace;
   /** Ended actions, in the order in which they ended. */
   readonly actions: Action[];
   /** The position that the next action gets. */
@@ -64,9 +67,11 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   const deadline = AbortSignal.timeout(stage.playTimeoutMs);
   const ended = new AbortController();
   const signal = AbortSignal.any([deadline, stage.stop, ended.signal]);
-  const play: Play = { stage, id, task, sample, signal, actions: [], nextTurn: 0 };
-  const path = () => ({ id, taskId: task.id, sample, actions: inOrder(play.actions) });
+  const actions: Action[] = [];
+  const path = () => ({ id, taskId: task.id, sample, actions: inOrder(actions) });
   try {
+    const workspace = await stage.workspaces.open(id, task.files ?? {});
+    const play: Play = { stage, id, task, sample, signal, workspace, actions, nextTurn: 0 };
     const answer = await answerOf(play);
     return { ...path(), answer };
   } catch (error) {
@@ -92,7 +97,7 @@ async function answerOf(play: Play): Promise<string> {
     play.signal.addEventListener('abort', () => reject(play.signal.reason), { once: true });
   });
   const answer: unknown = await Promise.race([
-    team.play(play.task, Object.fromEntries(agents)),
+    team.play(play.task, Object.fromEntries(agents), { files: play.workspace }),
     aborted,
   ]);
   if (typeof answer === 'string') return answer;
@@ -197,6 +202,8 @@ async function takeAction(
   const finished = play.stage.finished.get(id);
   if (finished) {
     refuseOtherObservation(finished, observation);
+    const hadChanges = finished.toolResults.some(({ files }) => files !== undefined);
+    await play.workspace.restore(id, hadChanges);
     play.actions.push(finished);
     return finished;
   }
@@ -204,8 +211,10 @@ async function takeAction(
   const sampled = await sampleAction(play, agent, { id, observation });
   const observationText = play.stage.tokenizer.decode(observation);
   const isThinking = observationText.trimEnd().endsWith('<think>');
-  const outcome = await runTools(play, agent, { ...sampled, isThinking });
   const declaration = play.stage.team.agents[agent] as AgentDeclaration;
+  const said = { agent, ...sampled, isThinking, allowed: declaration.tools ?? [] };
+  const where = { actionId: id, workspace: play.workspace, signal: play.signal };
+  const outcome = await runTools(said, play.stage.tools, where);
   const action: Action = {
     id,
     ...(parent === undefined ? {} : { parent }),
@@ -249,47 +258,6 @@ async function sampleAction(
 function textOf(tokenizer: Tokenizer, sequence: Sequence): string {
   const { tokens, stop } = sequence;
   return tokenizer.decode(stop === 'stop' ? tokens.subarray(0, -1) : tokens);
-}
-
-async function runTools(
-  play: Play,
-  agent: string,
-  said: Pick<SampledAction, 'text' | 'stop'> & { readonly isThinking: boolean },
-): Promise<{ toolCalls: readonly ToolCall[]; toolResults: readonly ToolResult[] }> {
-  const allowed = (play.stage.team.agents[agent] as AgentDeclaration).tools ?? [];
-  if (allowed.length === 0) return { toolCalls: [], toolResults: [] };
-  const toolCalls = parseToolCalls(said.text, {
-    isCut: said.stop === 'length',
-    isThinking: said.isThinking,
-  });
-  const toolResults: ToolResult[] = [];
-  // One after another: a later call of the same action may rely on what an earlier one did.
-  for (const call of toolCalls) toolResults.push(await runTool(play, call, allowed));
-  const broken = toolResults.find((result) => result.status === 'infrastructure');
-  if (broken) {
-    // An agent must not be judged for our failure: the play ends here, recorded, and is not trained on.
-    throw new BoundaryError('tool', `${broken.tool} could not run for ${agent}: ${broken.output}`);
-  }
-  return { toolCalls, toolResults };
-}
-
-async function runTool(
-  play: Play,
-  call: ToolCall,
-  allowed: readonly string[],
-): Promise<ToolResult> {
-  const refused = (output: string): ToolResult => ({
-    tool: call.tool,
-    status: 'invalid',
-    output,
-    durationMs: 0,
-  });
-  if (call.invalid !== undefined) return refused(call.invalid);
-  const tool = play.stage.tools.get(call.tool);
-  if (!tool || !allowed.includes(call.tool)) {
-    return refused(`there is no tool named ${call.tool}; available: ${allowed.join(', ')}`);
-  }
-  return tool.run(call.input, { signal: play.signal });
 }
 
 function refuseOtherObservation(finished: Action, observation: Int32Array): void {

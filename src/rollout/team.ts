@@ -1,3 +1,4 @@
+import type { WorkspaceFiles } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Action } from '../types/trajectory.ts';
 
@@ -34,12 +35,22 @@ export type Agent = {
   readonly act: (message: string, options?: { readonly continue?: boolean }) => Promise<ActResult>;
 };
 
+/** What a play has besides its agents. */
+export type Scene = {
+  /** The files that the agents' programs share, as they are now; gone when the play is over. */
+  readonly files: WorkspaceFiles;
+};
+
 /** Agents and how they play one task. */
 export type Team<Name extends string = string> = {
   readonly name: string;
   readonly agents: Readonly<Record<Name, AgentDeclaration>>;
   /** Plays one task and resolves to the team's answer; an ordinary function, run many times at once. */
-  readonly play: (task: Task, agents: Readonly<Record<Name, Agent>>) => Promise<string>;
+  readonly play: (
+    task: Task,
+    agents: Readonly<Record<Name, Agent>>,
+    scene: Scene,
+  ) => Promise<string>;
   /** Other ways to play the same tasks, by name, for comparison: a run takes one with its key `variant`. */
   readonly variants?: Readonly<Record<string, Team>>;
 };

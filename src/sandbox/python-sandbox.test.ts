@@ -20,7 +20,6 @@ describe('a run', () => {
   it('returns what it printed to stdout and stderr, in order, and nothing else', async () => {
     const source = 'import sys\nprint("é🙂")\nprint("err", file=sys.stderr)\n40 + 2';
     expect(await run(source)).toMatchObject({
-      tool: 'python',
       status: 'ok',
       output: 'é🙂\nerr\n',
     });
@@ -276,10 +275,13 @@ describe('the caller', () => {
   });
 
   it('gets the same through the tool, and an error after closing it', async () => {
-    const tool = createPythonTool();
-    expect(await tool.run('print(6 * 7)', {})).toMatchObject({ tool: 'python', output: '42\n' });
+    const tool = createPythonTool(createPythonSandbox());
+    const place = { actionId: 'a' };
+    expect(await tool.run('print(6 * 7)', place)).toMatchObject({ tool: 'python', output: '42\n' });
     await tool.close();
-    await expect(tool.run('print(1)', {})).rejects.toThrow('The Python sandbox has been closed.');
+    await expect(tool.run('print(1)', place)).rejects.toThrow(
+      'The Python sandbox has been closed.',
+    );
   });
 
   it('is told about a limit that makes no sense', () => {

@@ -20,6 +20,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadPyodide } from 'pyodide';
 import { messageOf } from '../errors.ts';
+import { putFiles, takeFiles } from './exchange-files.ts';
 import { answerConstants, fixRandomBytes, hardenRealm, limitMemory } from './harden-realm.ts';
 import { pythonGuard } from './python-guard.ts';
 import { interceptBridge } from './seal-bridge.ts';
@@ -35,6 +36,8 @@ import type {
 type InterpreterModule = { readonly HEAPU8: Uint8Array };
 
 const settings: WorkerSettings = workerData;
+/** A run is given as much as it may leave, both count twice (seal-file-system.ts). */
+const bytesWritten = 4;
 const port = parentPort;
 if (port === null) throw new Error('python-worker must run as a worker thread');
 const send = (message: WorkerMessage) => port.postMessage(message);
@@ -65,7 +68,8 @@ const run: (source: string) => unknown = prepare(settings.outputLimit);
 run('print(1)');
 
 const interpreter = (python as unknown as { readonly _module: InterpreterModule })._module;
-const cleanFiles = sealFileSystem(python.FS as unknown as FileSystem, settings.fileLimit);
+const fileSystem = python.FS as unknown as FileSystem;
+const cleanFiles = sealFileSystem(fileSystem, bytesWritten * settings.workspaceBytes);
 bridge.close();
 hardenRealm();
 randomBytes.restart();
@@ -86,10 +90,17 @@ function condition(): WorkerCondition {
   return { isMemoryFull, isWorn: isMemoryFull || interpreter.HEAPU8.length > 3 * pristine.length };
 }
 
-function serve({ source }: RunRequest): void {
+function serve({ source, files }: RunRequest): void {
+  const [folder] = scratchDirectories;
   try {
+    putFiles(fileSystem, folder, files);
     const text = String(run(source));
-    send({ kind: 'result', text, ...condition() });
+    const left = takeFiles(fileSystem, folder, {
+      before: files,
+      most: settings.workspaceFiles,
+      mostBytes: settings.workspaceBytes,
+    });
+    send({ kind: 'result', text, left, ...condition() });
     restore();
   } catch (error) {
     send({ kind: 'crashed', reason: messageOf(error), ...condition() });

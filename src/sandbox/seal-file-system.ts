@@ -30,12 +30,16 @@ export type FileSystem = {
   ) => number;
   readonly lookupPath: (path: string) => { readonly node: FileNode };
   readonly readdir: (path: string) => readonly string[];
-  readonly lstat: (path: string) => { readonly mode: number };
+  readonly lstat: (path: string) => { readonly mode: number; readonly size: number };
   readonly unlink: (path: string) => void;
   readonly rmdir: (path: string) => void;
   readonly chmod: (path: string, mode: number) => void;
   readonly chdir: (path: string) => void;
   readonly close: (stream: object) => void;
+  readonly isFile: (mode: number) => boolean;
+  readonly mkdir: (path: string) => void;
+  readonly writeFile: (path: string, content: Uint8Array) => void;
+  readonly readFile: (path: string) => Uint8Array;
 };
 
 /** Where agents' code may write; emptied after every run. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { BoundaryError } from '../errors.ts';
 import type {
+  FilesLeft,
   RunRequest,
   WorkerCondition,
   WorkerMessage,
@@ -11,7 +12,12 @@ import type {
 
 /** How one run in a worker ended; `timedOut`: it was asked to stop first. */
 export type RunOutcome =
-  | { readonly kind: 'result'; readonly text: string; readonly timedOut: boolean }
+  | {
+      readonly kind: 'result';
+      readonly text: string;
+      readonly left: FilesLeft;
+      readonly timedOut: boolean;
+    }
   | ({ readonly kind: 'crashed'; readonly reason: string; readonly timedOut: boolean } & Pick<
       WorkerCondition,
       'isMemoryFull'
@@ -21,7 +27,7 @@ export type RunOutcome =
 /** One warm interpreter; one run at a time. */
 export type PythonWorker = {
   /** Stops the run at the time limit or when `signal` aborts; never rejects. */
-  readonly run: (source: string, limits: RunLimits) => Promise<RunOutcome>;
+  readonly run: (request: RunRequest, limits: RunLimits) => Promise<RunOutcome>;
   /** False once it died, crashed or has grown too large. */
   readonly isUsable: () => boolean;
   readonly stop: () => Promise<void>;
@@ -46,10 +52,10 @@ function createThread(options: StartOptions, interrupt: SharedArrayBuffer): Work
     dirname(dirname(fileURLToPath(import.meta.url))),
     dirname(fileURLToPath(import.meta.resolve('pyodide'))),
   ];
-  const { memoryLimit, outputLimit, fileLimit } = options;
-  const settings: WorkerSettings = { memoryLimit, outputLimit, fileLimit, interrupt };
+  const { memoryLimit, outputLimit, workspaceBytes, workspaceFiles } = options;
+  const settings = { memoryLimit, outputLimit, workspaceBytes, workspaceFiles, interrupt };
   const thread = new Worker(options.file ?? workerFile, {
-    workerData: settings,
+    workerData: settings satisfies WorkerSettings,
     env: {},
     execArgv: ['--permission', ...readable.map((path) => `--allow-fs-read=${join(path, '*')}`)],
     resourceLimits: { maxOldGenerationSizeMb: 256 },
@@ -102,7 +108,7 @@ async function runInThread(
   request.signal?.addEventListener('abort', interruptRun);
   thread.ref();
   const answer = nextMessage(thread);
-  thread.postMessage({ source: request.source } satisfies RunRequest);
+  thread.postMessage({ source: request.source, files: request.files } satisfies RunRequest);
   const message = await answer;
   thread.unref();
   clearTimeout(timer);
@@ -121,8 +127,8 @@ function createPythonWorker(thread: Worker, interrupt: Uint8Array): PythonWorker
   });
   thread.unref();
   return {
-    run: async (source, limits) => {
-      const { message, timedOut } = await runInThread(thread, interrupt, { source, ...limits });
+    run: async (request, limits) => {
+      const { message, timedOut } = await runInThread(thread, interrupt, { ...request, ...limits });
       if (message.kind === 'ready')
         return { kind: 'died', reason: 'the sandbox broke its protocol', timedOut };
       if (message.kind !== 'result' || message.isWorn) isUsable = false;

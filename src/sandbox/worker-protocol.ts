@@ -1,17 +1,28 @@
+import type { FileChanges } from '../types/sandbox.ts';
+
 /** What the pool tells a new worker. */
 export type WorkerSettings = {
   /** Upper bound of the interpreter's memory, bytes. */
   readonly memoryLimit: number;
   /** Upper bound of a run's output, characters. */
   readonly outputLimit: number;
-  /** Upper bound of the files a run may write, bytes. */
-  readonly fileLimit: number;
+  /** Upper bound of the files in a run's working folder, bytes. */
+  readonly workspaceBytes: number;
+  /** Upper bound of their number. */
+  readonly workspaceFiles: number;
   /** One byte: 2 asks the interpreter to raise KeyboardInterrupt. */
   readonly interrupt: SharedArrayBuffer;
 };
 
 /** Pool to worker. */
-export type RunRequest = { readonly source: string };
+export type RunRequest = {
+  readonly source: string;
+  /** What the run finds in its working folder, by relative path. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+};
+
+/** What a run left in its working folder, and what it took away; `tooMany` where nobody should look at all of it. */
+export type FilesLeft = FileChanges | 'tooMany';
 
 /** How an interpreter is after a run. */
 export type WorkerCondition = {
@@ -27,5 +38,5 @@ export type WorkerCondition = {
  */
 export type WorkerMessage =
   | { readonly kind: 'ready' }
-  | ({ readonly kind: 'result'; readonly text: string } & WorkerCondition)
+  | ({ readonly kind: 'result'; readonly text: string; readonly left: FilesLeft } & WorkerCondition)
   | ({ readonly kind: 'crashed'; readonly reason: string } & WorkerCondition);

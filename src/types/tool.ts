@@ -1,3 +1,5 @@
+import type { ExecutionStatus, Workspace, WorkspaceFile } from './sandbox.ts';
+
 /** A request for a tool, found in an agent's text. `invalid` says why it could not be read. */
 export type ToolCall = {
   readonly tool: string;
@@ -5,21 +7,8 @@ export type ToolCall = {
   readonly invalid?: string;
 };
 
-/**
- * How a tool call ended.
- * `ok`: ran to its end; `error`: the agent's code raised; `timeout`, `memory`, `output-limit`: stopped at a limit;
- * `denied`: asked for something the sandbox forbids (network, processes); `invalid`: the call could not be read;
- * `infrastructure`: our side failed, never the agent's fault.
- */
-export type ToolStatus =
-  | 'ok'
-  | 'error'
-  | 'timeout'
-  | 'memory'
-  | 'output-limit'
-  | 'denied'
-  | 'invalid'
-  | 'infrastructure';
+/** How a tool call ended; `invalid`: the call could not be read, or does not fit the tool. */
+export type ToolStatus = ExecutionStatus | 'invalid';
 
 /** What a tool call returned; `output` is what the agent is shown. */
 export type ToolResult = {
@@ -27,11 +16,25 @@ export type ToolResult = {
   readonly status: ToolStatus;
   readonly output: string;
   readonly durationMs: number;
+  /** What the call changed in the play's workspace; absent when nothing. */
+  readonly files?: {
+    readonly written: readonly WorkspaceFile[];
+    readonly removed: readonly string[];
+  };
+};
+
+/** Where and for whom a tool is called. */
+export type ToolCallOptions = {
+  /** The action that the call belongs to. */
+  readonly actionId: string;
+  /** The files of the play; absent where there are none to share. */
+  readonly workspace?: Workspace;
+  readonly signal?: AbortSignal;
 };
 
 /** Something an agent may call; must never throw for the agent's mistakes. */
 export type Tool = {
   readonly name: string;
-  readonly run: (input: string, options: { readonly signal?: AbortSignal }) => Promise<ToolResult>;
+  readonly run: (input: string, options: ToolCallOptions) => Promise<ToolResult>;
   readonly close: () => Promise<void>;
 };
