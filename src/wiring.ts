@@ -316,6 +316,7 @@ function settingsOf(config: RunConfig): Settings {
     temperature: rollout.temperature,
     concurrency: rollout.concurrency,
     playTimeoutMs: rollout.playTimeoutSeconds * 1000,
+    maxActions: rollout.maxActions,
     maxActionTokens: rollout.maxActionTokens ?? Number.POSITIVE_INFINITY,
     frozen: training.frozen ?? [],
     failedShareLimit: rollout.failedShareLimit,

@@ -129,7 +129,10 @@ const model = z.strictObject({
   /** Hugging Face folder: config.json, *.safetensors, tokenizer.json, chat template. */
   path: z.string(),
   /** Where tensors live. */
-  device: z.string().default('cpu'),
+  device: z
+    .string()
+    .regex(/^(cpu|cuda(:\d+)?)$/, 'expected cpu, cuda or cuda:N')
+    .default('cpu'),
   dtype: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
   /** Threads of the engine; absent = all cores. Results are bit-equal only at equal thread counts. */
   threads: count.optional(),
@@ -188,9 +191,11 @@ const rollout = z.strictObject({
   playTimeoutSeconds: positive.default(600),
   /** Most tokens of one action, where that is less than the agent's own limit. */
   maxActionTokens: count.optional(),
+  /** Most actions of one play. */
+  maxActions: count.default(100),
   /** A step with a larger share of broken plays stops the run. */
   failedShareLimit: share.default(0.25),
-  /** Seconds of CPU one tool call may take. */
+  /** Seconds on the clock one tool call may take. */
   toolTimeoutSeconds: positive.default(30),
   /** Tool interpreters running at once. */
   toolWorkers: count.default(1),
@@ -235,8 +240,8 @@ const update = z.strictObject({
   /** What is minimised (docs/math.md); MAPPA's is ppo. */
   loss: z.enum(['ppo', 'cispo', 'gspo', 'importance_sampling']).default('ppo'),
   /** Absolute bounds of the importance ratio. */
-  clipLow: positive.default(0.8),
-  clipHigh: positive.default(1.2),
+  clipLow: positive.max(1).default(0.8),
+  clipHigh: positive.min(1).default(1.2),
   /** Of ppo: bounds the loss of a punished token at this times its advantage; absent = no bound. */
   dualClip: z.number().gt(1).optional(),
   /** Weight of the divergence from the base in the loss, besides `credit.klCoefficient` in the reward. */
@@ -251,7 +256,7 @@ const update = z.strictObject({
   eps: positive.default(1e-8),
   weightDecay: z.number().nonnegative().default(0),
   maxGradNorm: positive.default(1),
-  /** Nats by which sampler and trainer may differ at the first step. */
+  /** Nats by which sampler and trainer may differ before a step's first update. */
   logprobGapLimit: positive.default(1e-3),
 });
 

@@ -127,16 +127,13 @@ describe('assignCredit', () => {
 
   it('does not blow the divergence up when all rewards are equal, and says so', () => {
     const { credited, metrics } = assignCredit(options, inputOf(worked, { A: 5, B: 5 }));
-    expect(credited.map((entry) => [...entry.advantages])).toEqual([
-      [0, 0, 0],
-      [0, 0],
-    ]);
+    expect(credited).toEqual([]);
     expect(metrics).toMatchObject({ 'uniform/solver': 1, 'advantage-std/solver': 0 });
   });
 
-  it('gives a lone scored action no gradient', () => {
+  it('gives a lone scored action no credit: there is nothing to compare it with', () => {
     const { credited, metrics } = assignCredit(options, inputOf(worked, { A: 9 }));
-    expect(credited.map((entry) => [...entry.advantages])).toEqual([[0, 0, 0]]);
+    expect(credited).toEqual([]);
     expect(metrics).toMatchObject({ 'uniform/solver': 1, 'unscored/solver': 1 });
   });
 
@@ -160,17 +157,21 @@ describe('assignCredit', () => {
         action({ id: 'A', agent: 'solver', logprobs: [0] }),
         action({ id: 'B', agent: 'verifier', logprobs: [0] }),
       ]),
-      trajectory('t2', [action({ id: 'C', agent: 'solver', logprobs: [0] })]),
+      trajectory('t2', [
+        action({ id: 'C', agent: 'solver', logprobs: [0] }),
+        action({ id: 'E', agent: 'verifier', logprobs: [0] }),
+      ]),
       trajectory('t3', [action({ id: 'D', agent: 'solver', logprobs: [0] })]),
     ];
-    const input = inputOf(played, { A: 3, B: 3, C: 9, D: 9 }, { t1: true, t2: false });
+    const input = inputOf(played, { A: 3, B: 3, C: 9, D: 9, E: 9 }, { t1: true, t2: false });
     const { credited, metrics } = assignCredit({ ...options, credit: 'outcome' }, input);
     expect(
       credited.map(({ action: { id }, reward, advantages }) => [id, reward, ...advantages]),
     ).toEqual([
       ['A', 1, 1],
       ['C', 0, -1],
-      ['B', 1, 0],
+      ['B', 1, 1],
+      ['E', 0, -1],
     ]);
     expect(metrics['unscored/solver']).toBe(1);
   });

@@ -48,8 +48,9 @@ type Scored = {
  * Gives every scored action its advantages, each agent's apart from the others'.
  *
  * Actions without a score and trajectories that failed get none and are no part of any statistic; truncated actions
- * train with the low score they earned. Where an agent's rewards do not differ there is nothing to learn: its advantages
- * are zero, and `uniform/<agent>` is 1, instead of blowing the noise of the divergence up to unit variance.
+ * train with the low score they earned. Where an agent's rewards do not differ there is nothing to learn: none of its
+ * actions is credited, and `uniform/<agent>` is 1. Normalising would blow the noise of the divergence up to unit
+ * variance, and advantages of zero would still let the optimiser's momentum move the policy.
  *
  * Metrics per agent: `reward/`, `kl/` (nats per token), `advantage-std/` (over tokens), `unscored/` (actions),
  * `excluded/` (actions of failed trajectories, and empty ones), `uniform/` (0 or 1).
@@ -83,13 +84,12 @@ function creditAgent(
     .toSorted((left, right) => compareTexts(left.action.id, right.action.id));
   const rewards = spreadOf(scored.map(({ sample }) => sample.reward));
   const isUniform = scored.length < 2 || rewards.deviation <= options.sigmaFloor;
-  const advantages = isUniform ? zeros(scored) : estimate(scored, options);
-  const credited = scored.map(({ action, sample, referenceLogprobs }, index) => ({
-    action,
-    reward: sample.reward,
-    advantages: Float32Array.from(advantages[index] ?? []),
-    referenceLogprobs,
-  }));
+  const advantages = isUniform ? [] : estimate(scored, options);
+  const credited = advantages.map((row, index) => {
+    const { action, sample, referenceLogprobs } = scored[index] as Scored;
+    const advantages_T = Float32Array.from(row);
+    return { action, reward: sample.reward, advantages: advantages_T, referenceLogprobs };
+  });
   const counts = {
     [`unscored/${of.agent}`]: finished.length - scored.length,
     [`excluded/${of.agent}`]: of.actions.length - finished.length,
@@ -138,10 +138,6 @@ function estimate(scored: readonly Scored[], options: CreditOptions): readonly F
     scored.map(({ sample }) => sample),
     options,
   );
-}
-
-function zeros(scored: readonly Scored[]): Float64Array[] {
-  return scored.map(({ sample }) => new Float64Array(sample.kl_T.length));
 }
 
 /** By code unit: the same on every machine, whatever its locale. */

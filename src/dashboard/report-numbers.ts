@@ -53,7 +53,9 @@ export type Report = {
 };
 
 type StepMetrics = { readonly step: number; readonly metrics: Metrics };
-const diagnosticAreas = ['kl', 'grad-norm', 'entropy', 'clip-fraction', 'unscored', 'loss'];
+const diagnosticAreas = [
+  ...['kl', 'grad-norm', 'entropy', 'clip-fraction', 'unscored', 'loss', 'logprob-gap'],
+];
 
 /** Reads a run; what it did not measure is absent. */
 export function gatherReport(run: Run): Report {

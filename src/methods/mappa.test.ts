@@ -94,7 +94,13 @@ function coachGiving(
 
 const settings: Settings = {
   ...{ seed: 1, steps: 1, tasksPerStep: 4, samplesPerTask: 1, temperature: 1, concurrency: 4 },
-  ...{ playTimeoutMs: 60_000, maxActionTokens: 4, failedShareLimit: 0.25, frozen: [] },
+  ...{
+    playTimeoutMs: 60_000,
+    maxActionTokens: 4,
+    maxActions: 8,
+    failedShareLimit: 0.25,
+    frozen: [],
+  },
   ...{ unscoredShareLimit: 0.25, logprobGapLimit: 1e-3, learningRateAt: () => 0.1 },
   credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
   update: {
@@ -167,9 +173,9 @@ test('plays of a refused step are played again once mended; a failure that was a
   expect(await mappaStep(trainingWith(), 2)).toMatchObject({ failed: 1 });
 });
 
-test('a trainer that disagrees with the sampler stops the run at its first step', async () => {
+test('a trainer that disagrees with the sampler stops the run, at whatever step', async () => {
   const policies = new Map([['solver', policyWith(-1.5)]]);
-  await expect(mappaStep(trainingWith({ policies }), 1)).rejects.toThrow(
+  await expect(mappaStep(trainingWith({ policies }), 3)).rejects.toThrow(
     'differ by up to 5.0e-1 nats, the limit is 0.001',
   );
   expect(policies.get('solver')?.version()).toBe(0);
@@ -182,6 +188,14 @@ const duo = defineTeam({
     await solver.act(prompt);
     return (await checker.act(prompt)).text;
   },
+});
+
+test('equal scores leave the policy where it is, its optimiser included', async () => {
+  const training = trainingWith({ coach: coachGiving({ a: 5, b: 5, c: 5, d: 5 }) });
+  expect(await mappaStep(training, 1)).toMatchObject({
+    ...{ 'uniform/solver': 1, 'optimizer-steps/solver': 0 },
+  });
+  expect(training.policies.get('solver')?.version()).toBe(0);
 });
 
 test('a policy that agents share takes one update, on the actions of all of them', async () => {

@@ -8,9 +8,9 @@ import type { Metrics } from '../types/metrics.ts';
 import type { Policy } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import { actionPart, datumOf } from '../update/assemble-data.ts';
-import { logprobGap, updatePolicy } from '../update/update-policy.ts';
+import { updatePolicy } from '../update/update-policy.ts';
 import { type Judged, playAndJudge } from './play-and-judge.ts';
-import { createStage, publishAll, type Settings, type Training } from './training.ts';
+import { createStage, publishAll, type Settings, type Training, type Watch } from './training.ts';
 
 /**
  * One step of MAPPA (arXiv 2601.23228): the team plays, a coach scores every action, and every agent's policy takes
@@ -79,16 +79,26 @@ async function updateAll(
   for (const [policy, agents] of trained) {
     const { id } = policy;
     const own = credited.filter(({ action }) => agents.includes(action.agent));
-    if (step === 1) metrics[`logprob-gap/${id}`] = await checkRatioIsOne(training, policy, own);
     const updated = await updatePolicy(policy, own, {
       ...settings.update,
       adam: { ...settings.update.adam, learningRate },
       seed: seedFor(settings.seed, 'update', step, id),
+      logprobGapLimit: settings.logprobGapLimit,
     });
+    if (step === 1) noteRatio(watch, id, updated);
     for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
     watch.waiting('the update', ++done, trained.size);
   }
   return metrics;
+}
+
+/** Every step is checked; the first one says so. */
+function noteRatio(watch: Watch, policy: string, updated: Metrics): void {
+  const gap = updated['logprob-gap'];
+  if (gap === undefined) return;
+  watch.note(
+    `ratio-is-one check, ${policy}: max |log-prob(sampler) − log-prob(trainer)| = ${gap.toExponential(1)}`,
+  );
 }
 
 /** Every policy that is trained, with the agents that play it: one each, or all where they share an adapter. */
@@ -96,22 +106,6 @@ function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, r
   const trained = [...policies].filter(([agent]) => !settings.frozen.includes(agent));
   const grouped = Map.groupBy(trained, ([, policy]) => policy);
   return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
-}
-
-async function checkRatioIsOne(
-  { settings, watch }: Training,
-  policy: Policy,
-  own: readonly CreditedAction[],
-): Promise<number> {
-  const gap = await logprobGap(policy, own);
-  watch.note(
-    `ratio-is-one check, ${policy.id}: max |log-prob(sampler) − log-prob(trainer)| = ${gap.toExponential(1)} over ${own.length} actions`,
-  );
-  if (gap <= settings.logprobGapLimit) return gap;
-  throw new BoundaryError(
-    'engine',
-    `sampler and trainer disagree on policy ${policy.id}: log-probabilities of the same tokens differ by up to ${gap.toExponential(1)} nats, the limit is ${settings.logprobGapLimit} (update.logprobGapLimit); training on them would be biased`,
-  );
 }
 
 function refuseTooFewScores({ trajectories, feedback }: Judged, settings: Settings): void {
@@ -154,13 +148,15 @@ function meanOf(values: readonly number[]): number {
 function rolloutMetrics({ trajectories, outcomes }: Judged, replayed: number): Metrics {
   const actions = trajectories.flatMap((trajectory) => trajectory.actions);
   const graded = [...outcomes.values()];
+  const failed = trajectories.filter(({ failure }) => failure).length;
   const metrics: Record<string, number> = {
     plays: trajectories.length,
-    failed: trajectories.filter(({ failure }) => failure).length,
+    failed,
     'sampled-tokens': actions.reduce((sum, { tokens }) => sum + tokens.length, 0),
   };
   if (graded.length > 0) {
-    metrics.accuracy = graded.filter(({ correct }) => correct).length / graded.length;
+    // As in an evaluation, a play that broke has not solved its task.
+    metrics.accuracy = graded.filter(({ correct }) => correct).length / (graded.length + failed);
   }
   if (replayed > 0) metrics['replayed-actions'] = replayed;
   return metrics;

@@ -46,16 +46,17 @@ export type Settings = {
   readonly concurrency: number;
   readonly playTimeoutMs: number;
   readonly maxActionTokens: number;
+  readonly maxActions: number;
   /** Agents whose policy is not updated. */
   readonly frozen: readonly string[];
   /** The run stops when a larger share of a step's plays failed. */
   readonly failedShareLimit: number;
   /** The run stops when a larger share of a step's actions got no score. */
   readonly unscoredShareLimit: number;
-  /** Largest log-probability difference between sampler and trainer that the first step accepts, nats. */
+  /** Largest log-probability difference between sampler and trainer that a step accepts, nats. */
   readonly logprobGapLimit: number;
   readonly credit: CreditOptions;
-  readonly update: Omit<UpdateOptions, 'seed'>;
+  readonly update: Omit<UpdateOptions, 'seed' | 'logprobGapLimit'>;
   readonly learningRateAt: (step: number) => number;
   readonly evaluation: {
     /** Evaluate after every this many steps; 0 = only before and after. */
@@ -96,6 +97,7 @@ export function createStage(
     seed: settings.seed,
     playTimeoutMs: settings.playTimeoutMs,
     maxActionTokens: settings.maxActionTokens,
+    maxActions: settings.maxActions,
     ...at,
     finished: new Map(finished),
     onAction: (action) => run.recordAction(at.scope, action),

@@ -80,7 +80,13 @@ function stageOf(
   const recorded: Action[] = [];
   return {
     ...{ team, tokenizer, workspaces, recorded, seed: 1, scope: '7', temperature: 1 },
-    ...{ playTimeoutMs: 60_000, maxActionTokens: 64, finished: new Map(), tools: new Map() },
+    ...{
+      playTimeoutMs: 60_000,
+      maxActionTokens: 64,
+      maxActions: 16,
+      finished: new Map(),
+      tools: new Map(),
+    },
     ...{ stop: new AbortController().signal, samplers: new Map(Object.entries(samplers)) },
     onAction: (action) => recorded.push(action),
     ...changes,
@@ -180,6 +186,29 @@ describe('an interrupted play', () => {
     await sandbox.close();
   });
 
+  test('goes on when one agent was asked twice at once and only one of the two came on', async () => {
+    const team = defineTeam({
+      ...alone,
+      play: async (_task, agents) => {
+        const both = await Promise.all([agents.executor.act('a'), agents.executor.act('b')]);
+        return both.map(({ text }) => text).join(' ');
+      },
+    });
+    const tools = new Map([['python', pythonThat({})]]);
+    const lines = [code, code, 'First.', 'Second.'];
+    const whole = await playTask(stageOf(team, { executor: scripted(lines) }, { tools }), task, 0);
+    expect(whole.actions.map(({ id, turn }) => `${turn} ${id}`)).toEqual(
+      ['executor.0.0', 'executor.1.0', 'executor.0.1', 'executor.1.1'].map(
+        (id, turn) => `${turn} 7/t/0/${id}`,
+      ),
+    );
+    // All but the second turn of the first conversation had ended.
+    const ended = whole.actions.filter((_, turn) => turn !== 2);
+    const finished = new Map(ended.map((action) => [action.id, action]));
+    const again = stageOf(team, { executor: scripted(['First.']) }, { tools, finished });
+    expect(await playTask(again, task, 0)).toEqual(whole);
+  });
+
   test('with another observation than was recorded stops the run', async () => {
     const stage = stageOf(alone, { executor: scripted(['Two.']) });
     const { actions } = await playTask(stage, task, 0);
@@ -207,6 +236,22 @@ describe('a play that breaks is recorded with its cause', () => {
     expect(failure).toEqual({ boundary: 'play', message: 'my play broke' });
     expect(actions).toHaveLength(1);
     expect(answer).toBeUndefined();
+  });
+
+  test('when it never stops asking', async () => {
+    const team = defineTeam({
+      ...alone,
+      play: async (_task, agents) => {
+        for (;;) await agents.executor.act('again');
+      },
+    });
+    const stage = stageOf(team, { executor: scripted([]) }, { maxActions: 3 });
+    const { failure, actions } = await playTask(stage, task, 0);
+    expect(failure).toEqual({
+      boundary: 'play',
+      message: 'wants more than 3 actions (rollout.maxActions)',
+    });
+    expect(actions).toHaveLength(3);
   });
 
   test('when it answers with something that is no text', async () => {
@@ -266,7 +311,9 @@ test('agents who act at the same time get distinct ids, positions and seeds, in 
   };
   const { actions, answer } = await playTask(stageOf(team, { first: late, second: two }), task, 4);
   expect(answer).toBe('A B C');
-  expect(actions.map(({ id }) => id)).toEqual(['7/t/4/first.0', '7/t/4/second.0', '7/t/4/first.1']);
+  expect(actions.map(({ id }) => id)).toEqual(
+    ['first.0.0', 'second.0.0', 'first.1.0'].map((id) => `7/t/4/${id}`),
+  );
   expect(actions.map(({ turn }) => turn)).toEqual([0, 1, 2]);
   expect(new Set(actions.map(({ seed }) => seed)).size).toBe(3);
 });

@@ -36,6 +36,8 @@ export type Stage = {
   readonly playTimeoutMs: number;
   /** Caps every agent's own limit. */
   readonly maxActionTokens: number;
+  /** Of one play: what never ends would otherwise end by the clock, at another action each time. */
+  readonly maxActions: number;
   /** Ends all plays when the run stops; what they did not finish is played when the run is resumed. */
   readonly stop: AbortSignal;
 };
@@ -52,8 +54,8 @@ type Play = {
   readonly workspace: Workspace;
   /** Ended actions, in the order in which they ended. */
   readonly actions: Action[];
-  /** The position that the next action gets. */
-  nextTurn: number;
+  /** The id of the action at each position, of those recorded before an interruption too. */
+  readonly positions: (string | undefined)[];
 };
 
 /**
@@ -71,7 +73,8 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   const path = () => ({ id, taskId: task.id, sample, actions: inOrder(actions) });
   try {
     const workspace = await stage.workspaces.open(id, task.files ?? {});
-    const play: Play = { stage, id, task, sample, signal, workspace, actions, nextTurn: 0 };
+    const positions = recordedPositions(stage, id);
+    const play: Play = { stage, id, task, sample, signal, workspace, actions, positions };
     const answer = await answerOf(play);
     return { ...path(), answer };
   } catch (error) {
@@ -82,6 +85,14 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
     // An agent that was asked and not waited for is no part of the play any more.
     ended.abort();
   }
+}
+
+function recordedPositions({ finished }: Stage, play: string): string[] {
+  const positions: string[] = [];
+  for (const { id, turn } of finished.values()) {
+    if (id.startsWith(`${play}/`)) positions[turn] = id;
+  }
+  return positions;
 }
 
 /** Agents who act at the same time end in any order; what is recorded must not depend on it. */
@@ -123,18 +134,23 @@ function failureOf(
 function createAgent(play: Play, name: string): Agent {
   const declaration = play.stage.team.agents[name] as AgentDeclaration;
   let conversation: Conversation | undefined;
-  let taken = 0;
+  let asked = 0;
 
   async function act(
     message: string,
     options: { readonly continue?: boolean } = {},
   ): Promise<ActResult> {
+    // Numbered when it is asked: which of several conversations comes first to its next turn is up to the clock.
+    const call = `${play.id}/${name}.${asked++}`;
+    const before = play.actions.at(-1)?.id;
     const previous = options.continue ? conversation : undefined;
     let current = openConversation(play.stage, declaration, message, previous);
     const actions: Action[] = [];
     let toolOutput: string | undefined;
     for (let turn = 0; turn < (declaration.maxTurns ?? 1); turn++) {
-      const action = await takeAction(play, name, { conversation: current, index: taken++ });
+      const parent = actions.at(-1)?.id ?? before;
+      const at = { id: `${call}.${turn}`, parent, observation: current.ids };
+      const action = await takeAction(play, name, at);
       actions.push(action);
       current = afterAction(current, action);
       if (action.toolResults.length === 0) break;
@@ -192,13 +208,14 @@ function afterAction(conversation: Conversation, action: Action): Conversation {
 async function takeAction(
   play: Play,
   agent: string,
-  at: { readonly conversation: Conversation; readonly index: number },
+  at: {
+    readonly id: string;
+    readonly parent: string | undefined;
+    readonly observation: Int32Array;
+  },
 ): Promise<Action> {
   play.signal.throwIfAborted();
-  const id = `${play.id}/${agent}.${at.index}`;
-  const observation = at.conversation.ids;
-  // Taken before waiting, so that agents who act at the same time get distinct ones.
-  const turn = play.nextTurn++;
+  const { id, parent, observation } = at;
   const finished = play.stage.finished.get(id);
   if (finished) {
     refuseOtherObservation(finished, observation);
@@ -207,7 +224,8 @@ async function takeAction(
     play.actions.push(finished);
     return finished;
   }
-  const parent = play.actions.at(-1)?.id;
+  // Taken before waiting, so that agents who act at the same time get distinct ones.
+  const turn = takePosition(play, id);
   const sampled = await sampleAction(play, agent, { id, observation });
   const observationText = play.stage.tokenizer.decode(observation);
   const isThinking = observationText.trimEnd().endsWith('<think>');
@@ -230,6 +248,17 @@ async function takeAction(
   play.stage.onAction(action);
   play.actions.push(action);
   return action;
+}
+
+/** The first position that no action has. @throws Error when the play has taken all that it may */
+function takePosition({ positions, stage }: Play, id: string): number {
+  let turn = 0;
+  while (positions[turn] !== undefined) turn++;
+  if (turn >= stage.maxActions) {
+    throw new Error(`wants more than ${stage.maxActions} actions (rollout.maxActions)`);
+  }
+  positions[turn] = id;
+  return turn;
 }
 
 type SampledAction = Pick<Action, 'policy' | 'seed' | 'tokens' | 'logprobs' | 'text' | 'stop'>;

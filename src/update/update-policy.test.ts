@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Datum, PassResult, Policy, Ticket } from '../types/training-service.ts';
 import type { Action } from '../types/trajectory.ts';
-import { logprobGap, type UpdateOptions, updatePolicy } from './update-policy.ts';
+import { type UpdateOptions, updatePolicy } from './update-policy.ts';
 
 /** An action of one observed and one sampled token, which names it. */
 function credited(token: number, logprob = -1): CreditedAction {
@@ -50,7 +50,7 @@ function notingPolicy(gradNorm = 2) {
 
 const options: UpdateOptions = {
   ...{ loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 }, average: 'token', seed: 1 },
-  ...{ epochs: 1, miniBatches: 2 },
+  ...{ epochs: 1, miniBatches: 2, logprobGapLimit: 1 },
   adam: { learningRate: 0.5, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 },
 };
 const actions = [1, 2, 3, 4, 5].map((token) => credited(token));
@@ -64,7 +64,7 @@ test('five actions in two mini-batches are dealt as two and three, each once, on
   expect(`${first} ${second}`.split(' ').toSorted()).toEqual(['1', '2', '3', '4', '5']);
   // Means over the two steps: loss (2 + 3)/2, clipped tokens (1/2 + 1/3)/2, entropy per token 1/2.
   expect(metrics).toEqual({
-    ...{ loss: 2.5, 'grad-norm': 2, entropy: 0.5, 'optimizer-steps': 2 },
+    ...{ loss: 2.5, 'grad-norm': 2, entropy: 0.5, 'optimizer-steps': 2, 'logprob-gap': 0 },
     'clip-fraction': expect.closeTo(5 / 12),
   });
 });
@@ -102,10 +102,14 @@ test('a gradient that is not a number stops the run at once', async () => {
   expect(notes).toHaveLength(2);
 });
 
-test('the gap is the largest difference over all sampled tokens, either way', async () => {
-  const { policy } = notingPolicy();
-  expect(await logprobGap(policy, [credited(1, -1), credited(2, -1.5), credited(3, -0.75)])).toBe(
-    0.5,
+test('the gap is the largest difference over the tokens of the first pass, either way; above the limit nothing moves', async () => {
+  const { policy, notes } = notingPolicy();
+  const three = [credited(1, -1), credited(2, -1.5), credited(3, -0.75)];
+  const wide = { ...options, miniBatches: 1, logprobGapLimit: 0.5 };
+  expect(await updatePolicy(policy, three, wide)).toMatchObject({ 'logprob-gap': 0.5 });
+  notes.length = 0;
+  await expect(updatePolicy(policy, three, { ...wide, logprobGapLimit: 0.4 })).rejects.toThrow(
+    'differ by up to 5.0e-1 nats, the limit is 0.4',
   );
-  expect(await logprobGap(policy, [])).toBe(0);
+  expect(notes.filter((note) => note.startsWith('step'))).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { createRandom, shuffled } from '../random.ts';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Adam, Loss, PassResult, Policy } from '../types/training-service.ts';
-import { actionPart, assembleData, datumOf, type LossAverage } from './assemble-data.ts';
+import { actionPart, assembleData, type LossAverage } from './assemble-data.ts';
 
 /** How one agent's policy is updated on one step's actions. */
 export type UpdateOptions = {
@@ -16,37 +16,21 @@ export type UpdateOptions = {
   readonly adam: Adam;
   /** Order of the actions. */
   readonly seed: number;
+  /** Largest difference, in nats, accepted between what the sampler recorded and what the trainer computes. */
+  readonly logprobGapLimit: number;
 };
-
-/**
- * Largest difference between the log-probabilities the sampler recorded and those the trainer computes for the same
- * tokens before any update: with exact engines the importance ratio is one.
- *
- * @returns nats; 0 for no actions
- */
-export async function logprobGap(
-  policy: Policy,
-  credited: readonly CreditedAction[],
-): Promise<number> {
-  if (credited.length === 0) return 0;
-  const { logprobs } = await policy.forward(credited.map(({ action }) => datumOf(action))).result;
-  return Math.max(
-    ...credited.map(({ action }, row) => {
-      const trained = actionPart(action, logprobs[row] as Float32Array);
-      return action.logprobs.reduce(
-        (most, sampled, token) => Math.max(most, Math.abs(sampled - (trained[token] as number))),
-        0,
-      );
-    }),
-  );
-}
 
 /**
  * Updates one policy: epochs × mini-batches of the loss, one optimiser step each.
  * An agent without any credited action is left as it is, optimiser included.
  *
+ * Before the first optimiser step the policy is still the one that was sampled: with exact engines the importance ratio
+ * of every token is one, and the pass that is made anyway shows whether it is.
+ *
  * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy`, with a divergence term `reference-kl` (means over optimiser
- *   steps) and `optimizer-steps`
+ *   steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
+ *   the first pass, in nats
+ * @throws BoundaryError("engine") when that gap is above the limit, before anything has moved, or a gradient is not finite
  */
 export async function updatePolicy(
   policy: Policy,
@@ -55,16 +39,38 @@ export async function updatePolicy(
 ): Promise<Metrics> {
   const passes: { pass: PassResult; gradNorm: number }[] = [];
   const random = createRandom(options.seed);
+  let gap: number | undefined;
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     for (const actions of deal(shuffled(credited, random), options.miniBatches)) {
       const pass = policy.forwardBackward(assembleData(actions, options.average), options.loss);
+      gap ??= refuseWideGap(policy.id, gapOf(actions, (await pass.result).logprobs), options);
       const step = policy.optimStep(options.adam);
       const [passed, { gradNorm }] = await Promise.all([pass.result, step.result]);
       if (!Number.isFinite(gradNorm)) throw notFinite(policy.id, gradNorm);
       passes.push({ pass: passed, gradNorm });
     }
   }
-  return summarize(passes);
+  return { ...summarize(passes), ...(gap === undefined ? {} : { 'logprob-gap': gap }) };
+}
+
+/** @param logprobs one row for each action, as the trainer computed them */
+function gapOf(credited: readonly CreditedAction[], logprobs: PassResult['logprobs']): number {
+  const gaps = credited.map(({ action }, row) => {
+    const trained = actionPart(action, logprobs[row] as Float32Array);
+    return action.logprobs.reduce(
+      (most, sampled, token) => Math.max(most, Math.abs(sampled - (trained[token] as number))),
+      0,
+    );
+  });
+  return Math.max(...gaps);
+}
+
+function refuseWideGap(policy: string, gap: number, options: UpdateOptions): number {
+  if (gap <= options.logprobGapLimit) return gap;
+  throw new BoundaryError(
+    'engine',
+    `sampler and trainer disagree on policy ${policy}: log-probabilities of the same tokens differ by up to ${gap.toExponential(1)} nats, the limit is ${options.logprobGapLimit} (update.logprobGapLimit); training on them would be biased`,
+  );
 }
 
 /** Parts whose sizes differ by at most one; empty parts are left out. */
