@@ -17,6 +17,7 @@
 #include <cstring>
 #include <thread>
 
+#include "cached-pass.h"
 #include "dispatch.h"
 
 namespace {
@@ -139,6 +140,7 @@ napi_value copy_in(const Call& call) {
   if (bytes.length == 0) return nullptr;
   if (target.device().is_cpu() && target.is_contiguous()) {
     std::memcpy(target.data_ptr(), bytes.data, bytes.length);
+    target.unsafeGetTensorImpl()->bump_version();
   } else {
     at::Tensor source = at::empty(target.sizes(), target.options().device(at::kCPU));
     std::memcpy(source.data_ptr(), bytes.data, bytes.length);
@@ -157,6 +159,9 @@ napi_value shape(const Call& call) {
 napi_value dtype(const Call& call) { return from_double(call.env, static_cast<int>(call.tensor(0).scalar_type())); }
 
 napi_value device(const Call& call) { return from_string(call.env, call.tensor(0).device().str()); }
+
+// How often the tensor's elements were written in place, by libtorch's own count.
+napi_value writes(const Call& call) { return from_double(call.env, static_cast<double>(call.tensor(0)._version())); }
 
 napi_value requires_grad(const Call& call) { return from_bool(call.env, call.tensor(0).requires_grad()); }
 
@@ -209,6 +214,38 @@ napi_value cuda_devices(const Call& call) {
   return from_double(call.env, usable ? at::detail::getCUDAHooks().getNumGPUs() : 0);
 }
 
+at::Tensor tensor_or_none(const Call& call, size_t index) {
+  const int64_t handle = call.integer(index);
+  return handle == 0 ? at::Tensor() : tensors().get(handle);
+}
+
+// (input, weight, bias or 0, residual or 0) -> handle
+napi_value row_linear(const Call& call) {
+  return hold(call.env, linear_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), tensor_or_none(call, 3)));
+}
+
+// (output, inner, factors or 0, scale, b): adds to the output.
+napi_value row_low_rank(const Call& call) {
+  low_rank_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), to_double(call.env, call.values[3]), call.tensor(4));
+  return nullptr;
+}
+
+// (input, gain, eps) -> handle
+napi_value row_norm(const Call& call) {
+  return hold(call.env, norm_rows(call.tensor(0), call.tensor(1), to_double(call.env, call.values[2])));
+}
+
+// (gateUp) -> handle
+napi_value row_gate(const Call& call) { return hold(call.env, gate_rows(call.tensor(0))); }
+
+// (qkv, keys, values, positions, places, gains or 0, eps, cosines, sines) -> handle of what is attended to
+napi_value row_attend(const Call& call) {
+  const at::Tensor& qkv = call.tensor(0);
+  const kernels::Heads at = heads_of(qkv, call.tensor(1), call.tensor(2), call.tensor(3), call.tensor(4));
+  place_rows(at, tensor_or_none(call, 5), to_double(call.env, call.values[6]), call.tensor(7), call.tensor(8));
+  return hold(call.env, attend_rows(at, qkv.options()));
+}
+
 struct Export {
   const char* name;
   Body body;
@@ -226,6 +263,7 @@ constexpr Export kExports[] = {
     {"shape", shape},
     {"dtype", dtype},
     {"device", device},
+    {"writes", writes},
     {"requiresGrad", requires_grad},
     {"setRequiresGrad", set_requires_grad},
     {"backward", backward},
@@ -239,6 +277,11 @@ constexpr Export kExports[] = {
     {"version", version},
     {"buildDescription", build_description},
     {"cudaDevices", cuda_devices},
+    {"rowLinear", row_linear},
+    {"rowLowRank", row_low_rank},
+    {"rowNorm", row_norm},
+    {"rowGate", row_gate},
+    {"rowAttend", row_attend},
 };
 
 // The tensors among an export's arguments, for its error message: `backward(float32[2,3])`.

@@ -2,10 +2,13 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { tinyAdapter, tinyDecoder, tinyTokens } from '../../test/support/tiny-decoder.ts';
 import { noGrad } from './autograd.ts';
 import { disposeDecoder } from './decoder.ts';
-import { type Generated, type GenerationRequest, Generator } from './generator.ts';
+import type { Generated, GenerationRequest, SequenceGenerator } from './generation.ts';
+import { createGenerator } from './generator.ts';
 import type { Adapter } from './lora.ts';
 import { disposeAdapter } from './lora.ts';
 import { describeEngine, setThreads } from './native.ts';
+import { PaddedGenerator } from './padded-generator.ts';
+import { RowGenerator } from './row-generator.ts';
 import { tidy } from './scope.ts';
 import { liveTensors } from './tensor.ts';
 import { tokenLogprobs } from './token-logprobs.ts';
@@ -35,12 +38,18 @@ function request(index: number): GenerationRequest {
   };
 }
 
+type Make = () => SequenceGenerator;
+
+const makeRows: Make = () => createGenerator(decoder);
+const makePadded: Make = () => new PaddedGenerator(decoder);
+
 /** Runs requests together; `late` ones join after eight steps. */
 function run(
   first: readonly number[],
   late: readonly number[] = [],
+  make: Make = makeRows,
 ): ReadonlyMap<number, Generated> {
-  const generator = new Generator(decoder);
+  const generator = make();
   const indexOfId = new Map<number, number>();
   const submit = (index: number) => indexOfId.set(generator.submit(request(index)), index);
   const results = new Map<number, Generated>();
@@ -78,8 +87,18 @@ function largestDifference(left: Float32Array, right: Float32Array): number {
   return left.reduce((most, value, at) => Math.max(most, Math.abs(value - (right[at] ?? 0))), 0);
 }
 
-describe('a generated sequence', () => {
-  const alone = new Map(range(12).map((index) => [index, run([index]).get(index)]));
+it('is made by rows that stand for themselves where the decoder allows it', () => {
+  expect(createGenerator(decoder)).toBeInstanceOf(RowGenerator);
+  const odd = tinyDecoder({ headDim: 24 });
+  expect(createGenerator(odd)).toBeInstanceOf(PaddedGenerator);
+  disposeDecoder(odd);
+});
+
+describe.each([
+  ['of rows', makeRows],
+  ['of padded batches', makePadded],
+] as const)('a sequence %s', (_name, make) => {
+  const alone = new Map(range(12).map((index) => [index, run([index], [], make).get(index)]));
 
   // Bit-identical: resume depends on it. Each composition holds all or some of rows 0–11 among others.
   it.each([
@@ -93,7 +112,7 @@ describe('a generated sequence', () => {
   ] as const)('has the same bits %s', (_, first, late) => {
     for (const threads of [1, 2]) {
       setThreads(threads);
-      const together = run(first, late);
+      const together = run(first, late, make);
       for (const [index, expected] of alone) {
         const result = together.get(index);
         if (result === undefined) continue;
@@ -105,12 +124,14 @@ describe('a generated sequence', () => {
   });
 
   it('carries the log-probs that the trainer computes', () => {
-    for (const [index, result] of run(range(24))) {
+    for (const [index, result] of run(range(24), [], make)) {
       const difference = largestDifference(result.logprobs, trainerLogprobs(index, result.tokens));
       expect(difference).toBeLessThan(1e-5);
     }
   });
+});
 
+describe('a generated sequence', () => {
   it('shows when the trainer has another adapter', () => {
     const result = run([1]).get(1) as Generated;
     expect(request(1).adapter).toBe(adapters[1]);
@@ -149,10 +170,13 @@ describe('a generated sequence', () => {
   });
 });
 
-describe('the generator', () => {
+describe.each([
+  ['of rows', makeRows],
+  ['of padded batches', makePadded],
+] as const)('the generator %s', (_name, make) => {
   it('forgets cancelled requests, waiting or under way, without touching the others', () => {
-    const expected = run([4]).get(4);
-    const generator = new Generator(decoder);
+    const expected = run([4], [], make).get(4);
+    const generator = make();
     const ids = [3, 4, 6].map((index) => generator.submit(request(index)));
     const waiting = generator.submit(request(7));
     generator.cancel(waiting);
@@ -167,18 +191,20 @@ describe('the generator', () => {
   });
 
   it('frees every tensor, also when requests are dropped', () => {
-    run([0]);
+    run([0], [], make);
     const before = liveTensors();
-    run(range(20));
-    const generator = new Generator(decoder);
+    run(range(20), [], make);
+    const generator = make();
     for (const index of range(10)) generator.submit(request(index));
     for (let step = 0; step < 6; step++) generator.step();
     generator.dispose();
     expect(liveTensors()).toBe(before);
   });
+});
 
+describe('the generator', () => {
   it('refuses what it cannot do', () => {
-    const generator = new Generator(decoder);
+    const generator = createGenerator(decoder);
     const valid = request(0);
     const submit = (changes: Partial<GenerationRequest>) => () =>
       generator.submit({ ...valid, ...changes });

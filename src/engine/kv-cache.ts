@@ -1,8 +1,8 @@
 import { aten } from './aten.ts';
 import type { Decoder, LayerHeads } from './decoder.ts';
-import { copyTo, narrow, transpose, zeros } from './ops.ts';
+import { copyTo, empty, narrow, transpose, zeros } from './ops.ts';
 import { keep, tidy } from './scope.ts';
-import type { Tensor } from './tensor.ts';
+import { bytesPerElement, type Tensor } from './tensor.ts';
 
 /** One layer's store: [slots, positions, keyValueHeads, headDim] each. */
 type LayerCache = { readonly keys: Tensor; readonly values: Tensor };
@@ -25,13 +25,16 @@ export function roundUp(count: number, block: number): number {
  */
 export class KvCache {
   readonly #decoder: Decoder;
+  readonly #isCleared: boolean;
   #slots = 0;
   #positions = 0;
   #layers: readonly LayerCache[] = [];
   #views: { readonly slots: number; readonly positions: number; readonly layers: CacheView[] };
 
-  constructor(decoder: Decoder) {
+  /** @param isCleared whether what was never written must read as 0; without, memory is only taken where it is used */
+  constructor(decoder: Decoder, isCleared = true) {
     this.#decoder = decoder;
+    this.#isCleared = isCleared;
     this.#views = { slots: 0, positions: 0, layers: [] };
   }
 
@@ -40,12 +43,19 @@ export class KvCache {
     return this.#positions;
   }
 
+  /** Of all layers. */
+  get bytesPerToken(): number {
+    const { config, dtype } = this.#decoder;
+    const elements = 2 * config.layers * config.keyValueHeads * config.headDim;
+    return elements * bytesPerElement(dtype);
+  }
+
   /** Makes room; keeps what is stored. @returns whether flat rows moved */
   reserve(slots: number, positions: number): boolean {
     if (slots <= this.#slots && positions <= this.#positions) return false;
     const before = { slots: this.#slots, positions: this.#positions, layers: this.#layers };
-    this.#slots = slots <= before.slots ? before.slots : roundUp(slots, slotBlock);
-    this.#positions = grown(before.positions, positions);
+    this.#slots = grown(before.slots, slots, slotBlock);
+    this.#positions = grown(before.positions, positions, positionBlock);
     this.#dropViews();
     this.#layers = this.#allocate();
     for (const [index, old] of before.layers.entries()) {
@@ -66,6 +76,11 @@ export class KvCache {
       aten('index_copy_', aten('view', keys, shape), 0, flatRows, heads.key);
       aten('index_copy_', aten('view', values, shape), 0, flatRows, heads.value);
     });
+  }
+
+  /** One layer's whole store, which stays the cache's; it is another after `reserve` has said that rows moved. */
+  store(layer: number): LayerCache {
+    return this.#layers[layer] as LayerCache;
   }
 
   /** The first `slots` slots up to `positions`; the same views are returned until either number changes. */
@@ -109,7 +124,8 @@ export class KvCache {
   #allocate(): LayerCache[] {
     const { config, dtype, device } = this.#decoder;
     const shape = [this.#slots, this.#positions, config.keyValueHeads, config.headDim];
-    const store = () => keep(zeros(shape, { dtype, device }));
+    const make = this.#isCleared ? zeros : empty;
+    const store = () => keep(make(shape, { dtype, device }));
     return Array.from({ length: config.layers }, () => ({ keys: store(), values: store() }));
   }
 
@@ -122,10 +138,9 @@ export class KvCache {
   }
 }
 
-function grown(before: number, wanted: number): number {
-  return wanted <= before
-    ? before
-    : roundUp(Math.max(wanted, Math.ceil(before * 1.5)), positionBlock);
+/** At least half as much again, so that a store that grows step by step is copied seldom. */
+function grown(before: number, wanted: number, block: number): number {
+  return wanted <= before ? before : roundUp(Math.max(wanted, Math.ceil(before * 1.5)), block);
 }
 
 function corner(store: Tensor, slots: number, positions: number): Tensor {

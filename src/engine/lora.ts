@@ -86,6 +86,13 @@ export function adapterParameters(adapter: Adapter): ReadonlyMap<string, Tensor>
   return parameters;
 }
 
+/** Writes to the adapter's tensors so far: while the number stays, they do. */
+export function adapterWrites(adapter: Adapter): number {
+  let writes = 0;
+  for (const { a, b } of adapter.modules.values()) writes += a.writes + b.writes;
+  return writes;
+}
+
 /** A copy of the adapter as it is now, without gradients: what a sampler holds while training goes on. */
 export function snapshotAdapter(adapter: Adapter): Adapter {
   const copy = (tensor: Tensor) => keep(aten('clone', aten('detach', tensor)));
@@ -257,12 +264,14 @@ export function addLora(
   const lora = rows.bank.layers[place.layer]?.[place.group];
   if (lora === undefined) return output;
   const inner = linear(input, lora.a);
-  if (typeof rows.factors === 'number') {
-    return aten('addmm', output, inner, lora.b, 1, rows.factors);
-  }
-  const factors = rows.factors.get(lora.columns);
-  if (factors === undefined) {
-    throw new BoundaryError('engine', 'the factors of a LoRA pass belong to another bank');
-  }
+  const factors = factorsFor(rows, lora);
+  if (typeof factors === 'number') return aten('addmm', output, inner, lora.b, 1, factors);
   return aten('addmm', output, multiply(inner, factors), lora.b);
+}
+
+/** What a group's inner columns are multiplied by: one number, or a tensor [tokens, ranks]. */
+export function factorsFor({ factors }: LoraRows, { columns }: GroupLora): number | Tensor {
+  const own = typeof factors === 'number' ? factors : factors.get(columns);
+  if (own !== undefined) return own;
+  throw new BoundaryError('engine', 'the factors of a LoRA pass belong to another bank');
 }

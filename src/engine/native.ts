@@ -45,6 +45,7 @@ type Addon = {
   readonly shape: (handle: number) => number[];
   readonly dtype: (handle: number) => number;
   readonly device: (handle: number) => string;
+  readonly writes: (handle: number) => number;
   readonly requiresGrad: (handle: number) => boolean;
   readonly setRequiresGrad: (handle: number, required: boolean) => void;
   readonly backward: (handle: number, seed: number) => void;
@@ -58,6 +59,23 @@ type Addon = {
   readonly version: () => string;
   readonly buildDescription: () => string;
   readonly cudaDevices: () => number;
+  /** native/cached-pass.h: the parts of a forward pass whose rows do not depend on one another. */
+  readonly rowLinear: (input: number, weight: number, bias: number, residual: number) => number;
+  readonly rowLowRank: (
+    output: number,
+    inner: number,
+    factors: number,
+    scale: number,
+    b: number,
+  ) => void;
+  readonly rowNorm: (input: number, gain: number, eps: number) => number;
+  readonly rowGate: (gateUp: number) => number;
+  readonly rowAttend: (
+    ...args: [
+      ...heads: [qkv: number, keys: number, values: number, positions: number, places: number],
+      ...rotation: [gains: number, eps: number, cosines: number, sines: number],
+    ]
+  ) => number;
 };
 
 let loaded: Addon | undefined;

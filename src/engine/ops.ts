@@ -20,6 +20,12 @@ export function full(shape: Shape, value: number, placement: Placement = {}): Te
   return aten('full', shape, value, dtypeCode(dtype), undefined, device);
 }
 
+/** Whatever the memory holds. */
+export function empty(shape: Shape, placement: Placement = {}): Tensor {
+  const { dtype = 'float32', device = 'cpu' } = placement;
+  return aten('empty.memory_format', shape, dtypeCode(dtype), undefined, device);
+}
+
 /** 0, 1, … count − 1. */
 export function arange(count: number, placement: Placement = {}): Tensor {
   const { dtype = 'int64', device = 'cpu' } = placement;

@@ -4,7 +4,7 @@ import { convert, indexSelect, unsqueeze } from './ops.ts';
 import { keep, tidy } from './scope.ts';
 import { type Device, type DType, type Tensor, tensorOf } from './tensor.ts';
 
-/** The rotation of some tokens: cosines and signed sines, each [tokens, 1, headDim]. */
+/** Cosines and signed sines: of some tokens [tokens, 1, headDim], or of all positions [positions, headDim]. */
 export type Rotation = { readonly cos: Tensor; readonly sin: Tensor };
 
 /**
@@ -55,7 +55,7 @@ export class RotaryTable {
    * @param positions int64 [tokens], all smaller than `length`
    */
   at(positions: Tensor, length: number): Rotation {
-    const table = this.#upTo(length);
+    const table = this.upTo(length);
     return {
       cos: unsqueeze(indexSelect(table.cos, 0, positions), 1),
       sin: unsqueeze(indexSelect(table.sin, 0, positions), 1),
@@ -69,7 +69,8 @@ export class RotaryTable {
     this.#length = 0;
   }
 
-  #upTo(length: number): Rotation {
+  /** Rows for all positions below `length` and maybe more: [positions, headDim] each. Stays the table's. */
+  upTo(length: number): Rotation {
     if (this.#table !== undefined && length <= this.#length) return this.#table;
     const grown = Math.max(256, 2 ** Math.ceil(Math.log2(length)));
     this.dispose();

@@ -61,6 +61,11 @@ export class Tensor implements Scoped {
     return this.#handle;
   }
 
+  /** How often the elements were written in place: two equal numbers mean that nothing has changed in between. */
+  get writes(): number {
+    return callNative('writes', this.handle);
+  }
+
   get isDisposed(): boolean {
     return this.#handle === 0;
   }
@@ -150,7 +155,7 @@ export function elementsOf(shape: Shape): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-function bytesPerElement(dtype: DType): number {
+export function bytesPerElement(dtype: DType): number {
   if (dtype === 'int64' || dtype === 'float64') return 8;
   if (dtype === 'int32' || dtype === 'float32') return 4;
   if (dtype === 'int16' || dtype === 'float16' || dtype === 'bfloat16') return 2;
@@ -176,9 +181,14 @@ export function indexTensor(
   shape: Shape,
   device: Device = 'cpu',
 ): Tensor {
-  const elements = new BigInt64Array(values.length);
-  for (let index = 0; index < values.length; index++) elements[index] = BigInt(values[index] ?? 0);
-  return tensorOfBytes(elements, shape, { dtype: 'int64', device });
+  // As pairs of 32-bit words: a BigInt for each would be garbage on every step of generation.
+  const words = new Int32Array(2 * values.length);
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] ?? 0;
+    words[2 * index] = value;
+    words[2 * index + 1] = Math.floor(value / 2 ** 32);
+  }
+  return tensorOfBytes(words, shape, { dtype: 'int64', device });
 }
 
 /** A tensor of any dtype from the memory of a typed array, copied; bfloat16 and float16 as raw bits. */

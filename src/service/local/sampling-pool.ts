@@ -1,5 +1,6 @@
 import type { Decoder } from '../../engine/decoder.ts';
-import { type Generated, type GenerationRequest, Generator } from '../../engine/generator.ts';
+import type { Generated, GenerationRequest } from '../../engine/generation.ts';
+import { createGenerator } from '../../engine/generator.ts';
 import { BoundaryError } from '../../errors.ts';
 
 type Waiting = {
@@ -23,7 +24,7 @@ export function createSamplingPool(
   options: { readonly maxRows?: number },
   wake: () => void,
 ): SamplingPool {
-  const generator = new Generator(decoder, options);
+  const generator = createGenerator(decoder, options);
   const waiting = new Map<number, Waiting>();
   let sampledTokens = 0;
   let isClosed = false;

@@ -1,0 +1,150 @@
+// The kernels as exports: tensors in, tensors out, work spread over libtorch's threads.
+#pragma once
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "kernels.h"
+#include "tensor-table.h"
+
+// Below this many multiplications, waking another thread costs more than it saves.
+constexpr int64_t kWorthAThread = 1 << 21;
+
+// Runs `part(begin, end)` over `count` units of `cost` multiplications each, in multiples of `block`.
+template <typename Part>
+void spread(int64_t count, int64_t cost, int64_t block, Part part) {
+  const int64_t blocks = (count + block - 1) / block;
+  const int64_t grain = std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(1, cost * block));
+  at::parallel_for(0, blocks, grain, [&](int64_t begin, int64_t end) {
+    part(begin * block, std::min(count, end * block));
+  });
+}
+
+// The memory of a float32 tensor on the CPU that lies in one piece and has `rows` × `width` elements.
+inline float* floats(const at::Tensor& tensor, const char* name, int64_t elements) {
+  if (tensor.scalar_type() != at::kFloat || !tensor.device().is_cpu() || !tensor.is_contiguous() ||
+      tensor.numel() != elements) {
+    throw std::runtime_error(std::string(name) + ": expected a contiguous float32 tensor of " + std::to_string(elements) +
+                             " elements on the CPU, got " + describe_tensor(tensor));
+  }
+  return tensor.data_ptr<float>();
+}
+
+inline float* floats_or_null(const at::Tensor& tensor, const char* name, int64_t elements) {
+  return tensor.defined() ? floats(tensor, name, elements) : nullptr;
+}
+
+inline int64_t* indices(const at::Tensor& tensor, const char* name, int64_t elements) {
+  if (tensor.scalar_type() != at::kLong || !tensor.is_contiguous() || tensor.numel() != elements) {
+    throw std::runtime_error(std::string(name) + ": expected a contiguous int64 tensor of " + std::to_string(elements) +
+                             " elements, got " + describe_tensor(tensor));
+  }
+  return tensor.data_ptr<int64_t>();
+}
+
+inline void check_lanes(const char* name, int64_t width) {
+  if (width % kernels::kLanes != 0) {
+    throw std::runtime_error(std::string(name) + " is " + std::to_string(width) + ", expected a multiple of " +
+                             std::to_string(kernels::kLanes));
+  }
+}
+
+// input [rows, inputs], weight [outputs, inputs], bias [outputs] and residual [rows, outputs] or undefined
+inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                             const at::Tensor& residual) {
+  const int64_t rows = input.size(0), inputs = weight.size(1), outputs = weight.size(0);
+  check_lanes("the number of inputs", inputs);
+  at::Tensor output = at::empty({rows, outputs}, input.options());
+  const kernels::Linear job{floats(input, "input", rows * inputs),
+                            floats(weight, "weight", outputs * inputs),
+                            floats_or_null(bias, "bias", outputs),
+                            floats_or_null(residual, "residual", rows * outputs),
+                            output.data_ptr<float>(),
+                            rows, inputs, outputs};
+  spread(outputs, rows * inputs, 4, [&](int64_t begin, int64_t end) { kernels::table().linear(job, begin, end); });
+  return output;
+}
+
+// output [rows, outputs] += inner [rows, rank] · (factors [rows, rank], or scale) · b [rank, outputs]
+inline void low_rank_rows(const at::Tensor& output, const at::Tensor& inner, const at::Tensor& factors, double scale,
+                         const at::Tensor& b) {
+  const int64_t rows = inner.size(0), rank = b.size(0), outputs = b.size(1);
+  check_lanes("the number of outputs", outputs);
+  const kernels::LowRank job{floats(inner, "inner", rows * rank),
+                             floats_or_null(factors, "factors", rows * rank),
+                             static_cast<float>(scale),
+                             floats(b, "b", rank * outputs),
+                             floats(output, "output", rows * outputs),
+                             rows, rank, outputs};
+  spread(rows, rank * outputs, 1, [&](int64_t begin, int64_t end) { kernels::table().low_rank(job, begin, end); });
+}
+
+inline at::Tensor norm_rows(const at::Tensor& input, const at::Tensor& gain, double eps) {
+  const int64_t width = gain.size(0), rows = input.numel() / width;
+  check_lanes("the width", width);
+  at::Tensor output = at::empty_like(input);
+  const kernels::Norm job{floats(input, "input", rows * width), floats(gain, "gain", width), output.data_ptr<float>(),
+                          rows, width, static_cast<float>(eps)};
+  spread(rows, 4 * width, 1, [&](int64_t begin, int64_t end) { kernels::table().norm(job, begin, end); });
+  return output;
+}
+
+inline at::Tensor gate_rows(const at::Tensor& gate_up) {
+  const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
+  check_lanes("the width", width);
+  at::Tensor output = at::empty({rows, width}, gate_up.options());
+  const kernels::Gating job{floats(gate_up, "gateUp", rows * 2 * width), output.data_ptr<float>(), rows, width};
+  spread(rows, 24 * width, 1, [&](int64_t begin, int64_t end) { kernels::table().gate(job, begin, end); });
+  return output;
+}
+
+// qkv [rows, (heads + 2 · keyValueHeads) · headDim]; keys and values [slots, positions, keyValueHeads, headDim];
+// positions and places int64 [rows]: the row's token in its sequence, and in the cache counted over all slots
+inline kernels::Heads heads_of(const at::Tensor& qkv, const at::Tensor& keys, const at::Tensor& values,
+                               const at::Tensor& positions, const at::Tensor& places) {
+  const int64_t rows = qkv.size(0), key_value_heads = keys.size(2), head_dim = keys.size(3);
+  const int64_t heads = qkv.size(1) / head_dim - 2 * key_value_heads;
+  check_lanes("headDim", head_dim);
+  const kernels::Heads at{floats(qkv, "qkv", rows * (heads + 2 * key_value_heads) * head_dim),
+                          rows, heads, key_value_heads, head_dim,
+                          indices(positions, "positions", rows),
+                          indices(places, "places", rows),
+                          floats(keys, "keys", keys.numel()),
+                          floats(values, "values", keys.numel())};
+  const int64_t room = keys.size(0) * keys.size(1);
+  for (int64_t row = 0; row < rows; row++) {
+    if (at.positions[row] < 0 || at.places[row] < at.positions[row] || at.places[row] >= room) {
+      throw std::runtime_error("row " + std::to_string(row) + ": position " + std::to_string(at.positions[row]) +
+                               " at place " + std::to_string(at.places[row]) + " is outside the cache of " +
+                               std::to_string(room));
+    }
+  }
+  return at;
+}
+
+// gains [2, headDim] or undefined; cosines and sines [length, headDim]
+inline void place_rows(const kernels::Heads& at, const at::Tensor& gains, double eps, const at::Tensor& cosines,
+                      const at::Tensor& sines) {
+  const int64_t length = cosines.size(0);
+  if (at.rows > 0 && *std::max_element(at.positions, at.positions + at.rows) >= length) {
+    throw std::runtime_error("a position is outside the rotary table of " + std::to_string(length));
+  }
+  const kernels::Placing job{at, floats_or_null(gains, "gains", 2 * at.head_dim), static_cast<float>(eps),
+                             floats(cosines, "cosines", length * at.head_dim), floats(sines, "sines", length * at.head_dim)};
+  const int64_t cost = 4 * (at.heads + 2 * at.key_value_heads) * at.head_dim;
+  spread(at.rows, cost, 1, [&](int64_t begin, int64_t end) { kernels::table().place(job, begin, end); });
+}
+
+inline at::Tensor attend_rows(const kernels::Heads& at, const at::TensorOptions& options) {
+  at::Tensor output = at::empty({at.rows, at.heads * at.head_dim}, options);
+  const kernels::Attention job{at, output.data_ptr<float>()};
+  int64_t keys = 0;
+  for (int64_t row = 0; row < at.rows; row++) keys += at.positions[row] + 1;
+  const int64_t units = at.rows * at.key_value_heads;
+  const int64_t cost = units == 0 ? 1 : 2 * keys * at.heads * at.head_dim / units;
+  spread(units, cost, 1, [&](int64_t begin, int64_t end) { kernels::table().attend(job, begin, end); });
+  return output;
+}

@@ -1,0 +1,406 @@
+#include "kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+// Vectors are inlined everywhere, so their calling convention does not matter.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+#define INLINE inline __attribute__((always_inline))
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLE
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Integers{__VA_ARGS__})
+#endif
+
+namespace kernels {
+namespace {
+
+typedef float Vector __attribute__((vector_size(64)));
+typedef float Quad __attribute__((vector_size(16)));
+typedef int32_t Integers __attribute__((vector_size(64)));
+
+INLINE Vector load(const float* from) {
+  Vector value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+INLINE Quad load4(const float* from) {
+  Quad value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+template <typename Any>
+INLINE void store(float* to, Any value) {
+  std::memcpy(to, &value, sizeof(value));
+}
+
+INLINE Vector all(float value) { return value - Vector{}; }
+
+INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+
+// Sums of two vectors' neighbours, `a`'s and `b`'s in turns.
+INLINE Vector pair1(Vector a, Vector b) {
+  return SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+         SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+}
+INLINE Vector pair2(Vector a, Vector b) {
+  return SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+         SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+INLINE Vector pair4(Vector a, Vector b) {
+  return SHUFFLE(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+         SHUFFLE(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+}
+INLINE Vector pair8(Vector a, Vector b) {
+  return SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+         SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+INLINE Vector sums4(const Vector* v) { return pair2(pair1(v[0], v[1]), pair1(v[2], v[3])); }
+
+// Lane i of the result is the sum of vector i.
+INLINE Vector sums16(const Vector* v) {
+  return pair8(pair4(sums4(v), sums4(v + 4)), pair4(sums4(v + 8), sums4(v + 12)));
+}
+
+INLINE float sum_of(Vector value) {
+  const Vector zeros = {};
+  return pair8(pair4(pair2(pair1(value, zeros), zeros), zeros), zeros)[0];
+}
+
+INLINE float largest_of(Vector value) {
+  float most = value[0];
+  for (int lane = 1; lane < kLanes; lane++) most = std::max(most, value[lane]);
+  return most;
+}
+
+// eˣ to about one unit in the last place, after Cephes' expf.
+INLINE Vector exponential(Vector x) {
+  x = larger(x, all(-87.0f));
+  x = x < all(88.0f) ? x : all(88.0f);
+  const Vector rounder = all(12582912.0f);
+  const Vector n = (x * 1.44269504088896341f + rounder) - rounder;
+  const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Vector p = all(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const Vector fraction = p * (r * r) + r + 1.0f;
+  const Integers power = (__builtin_convertvector(n, Integers) + 127) << 23;
+  Vector scale;
+  std::memcpy(&scale, &power, sizeof(scale));
+  return fraction * scale;
+}
+
+// Inputs are summed in blocks of this many: a constant, so that a sum's order never depends on the batch.
+constexpr int64_t kInputBlock = 1024;
+// Rows whose block of inputs stays in the second-level cache while all weights pass by.
+constexpr int64_t kRowBlock = 96;
+
+// Products of `Rows` × `Columns` rows of input and weight, lane by lane; sums[row · 4 + column].
+template <int Rows, int Columns>
+INLINE void products(const float* input, const float* weight, int64_t stride, int64_t count, Vector* sums) {
+  Vector held[Rows * Columns] = {};
+  for (int64_t at = 0; at < count; at += kLanes) {
+    Vector columns[Columns];
+#pragma GCC unroll 4
+    for (int column = 0; column < Columns; column++) columns[column] = load(weight + column * stride + at);
+#pragma GCC unroll 4
+    for (int row = 0; row < Rows; row++) {
+      const Vector value = load(input + row * stride + at);
+#pragma GCC unroll 4
+      for (int column = 0; column < Columns; column++) held[row * Columns + column] += value * columns[column];
+    }
+  }
+#pragma GCC unroll 16
+  for (int index = 0; index < Rows * Columns; index++) sums[index / Columns * 4 + index % Columns] = held[index];
+}
+
+// A tile of 4 × 4 sums, in parts of `Tile` × `Tile` that fit the processor's registers.
+template <int Tile>
+INLINE void tile_products(const float* input, const float* weight, int64_t stride, int64_t count, Vector* sums) {
+#pragma GCC unroll 2
+  for (int row = 0; row < 4; row += Tile) {
+#pragma GCC unroll 2
+    for (int column = 0; column < 4; column += Tile) {
+      products<Tile, Tile>(input + row * stride, weight + column * stride, stride, count, sums + row * 4 + column);
+    }
+  }
+}
+
+INLINE void edge_products(const float* input, const float* weight, int64_t stride, int64_t count, int rows, int columns,
+                          Vector* sums) {
+  for (int row = 0; row < rows; row++) {
+    for (int column = 0; column < columns; column++) {
+      products<1, 1>(input + row * stride, weight + column * stride, stride, count, sums + row * 4 + column);
+    }
+  }
+}
+
+// What the output starts from: its bias and residual, or what earlier blocks of inputs have added up.
+INLINE float start_of(const Linear& job, int64_t row, int64_t column, bool first) {
+  const int64_t at = row * job.outputs + column;
+  if (!first) return job.output[at];
+  return (job.bias == nullptr ? 0.0f : job.bias[column]) + (job.residual == nullptr ? 0.0f : job.residual[at]);
+}
+
+INLINE void write_edge(const Linear& job, const float* sums, int64_t row, int64_t column, int rows, int columns, bool first) {
+  for (int r = 0; r < rows; r++) {
+    for (int c = 0; c < columns; c++) {
+      job.output[(row + r) * job.outputs + column + c] = start_of(job, row + r, column + c, first) + sums[r * 4 + c];
+    }
+  }
+}
+
+INLINE void write_tile(const Linear& job, const float* sums, int64_t row, int64_t column, bool first) {
+  const Quad bias = first && job.bias != nullptr ? load4(job.bias + column) : Quad{};
+  for (int r = 0; r < 4; r++) {
+    const int64_t at = (row + r) * job.outputs + column;
+    Quad start = first ? bias : load4(job.output + at);
+    if (first && job.residual != nullptr) start = bias + load4(job.residual + at);
+    store(job.output + at, start + load4(sums + r * 4));
+  }
+}
+
+template <int Tile>
+INLINE void linear_block(const Linear& job, int64_t row, int64_t rows, int64_t input, int64_t begin, int64_t end) {
+  const int64_t count = std::min(kInputBlock, job.inputs - input);
+  for (int64_t column = begin; column < end; column += 4) {
+    const int columns = static_cast<int>(std::min<int64_t>(4, end - column));
+    const float* weight = job.weight + column * job.inputs + input;
+    for (int64_t at = row; at < row + rows; at += 4) {
+      const int height = static_cast<int>(std::min<int64_t>(4, row + rows - at));
+      const float* from = job.input + at * job.inputs + input;
+      float sums[kLanes];
+      if (height == 4 && columns == 4) {
+        Vector products[kLanes];
+        tile_products<Tile>(from, weight, job.inputs, count, products);
+        store(sums, sums16(products));
+        write_tile(job, sums, at, column, input == 0);
+      } else {
+        Vector products[kLanes] = {};
+        edge_products(from, weight, job.inputs, count, height, columns, products);
+        store(sums, sums16(products));
+        write_edge(job, sums, at, column, height, columns, input == 0);
+      }
+    }
+  }
+}
+
+template <int Tile>
+INLINE void linear_part(const Linear& job, int64_t begin, int64_t end) {
+  for (int64_t row = 0; row < job.rows; row += kRowBlock) {
+    const int64_t rows = std::min(kRowBlock, job.rows - row);
+    for (int64_t input = 0; input < job.inputs; input += kInputBlock) {
+      linear_block<Tile>(job, row, rows, input, begin, end);
+    }
+  }
+}
+
+INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    float* output = job.output + row * job.outputs;
+    for (int64_t r = 0; r < job.rank; r++) {
+      const float factor = job.factors == nullptr ? job.scale : job.factors[row * job.rank + r];
+      if (factor == 0.0f) continue;  // another row's adapter
+      const float* b = job.b + r * job.outputs;
+      const Vector inner = all(job.inner[row * job.rank + r] * factor);
+      for (int64_t at = 0; at < job.outputs; at += kLanes) store(output + at, load(output + at) + inner * load(b + at));
+    }
+  }
+}
+
+INLINE float inverse_root(const float* input, int64_t width, float eps) {
+  Vector squares = {};
+  for (int64_t at = 0; at < width; at += kLanes) {
+    const Vector value = load(input + at);
+    squares += value * value;
+  }
+  return 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(width) + eps);
+}
+
+INLINE void norm_part(const Norm& job, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    const float* input = job.input + row * job.width;
+    const float factor = inverse_root(input, job.width, job.eps);
+    float* output = job.output + row * job.width;
+    for (int64_t at = 0; at < job.width; at += kLanes) store(output + at, load(input + at) * factor * load(job.gain + at));
+  }
+}
+
+INLINE void place_part(const Placing& job, int64_t begin, int64_t end) {
+  const Heads& at = job.at;
+  const int64_t width = at.head_dim, half = width / 2;
+  const int64_t rotated = at.heads + at.key_value_heads;
+  const int64_t stored = at.key_value_heads * width;
+  std::vector<float> head(static_cast<size_t>(width));
+  for (int64_t row = begin; row < end; row++) {
+    float* qkv = at.qkv + row * (rotated + at.key_value_heads) * width;
+    const float* cosines = job.cosines + at.positions[row] * width;
+    const float* sines = job.sines + at.positions[row] * width;
+    for (int64_t index = 0; index < rotated; index++) {
+      float* own = qkv + index * width;
+      if (job.gains != nullptr) {
+        const float* gain = job.gains + (index < at.heads ? 0 : width);
+        const float factor = inverse_root(own, width, job.eps);
+        for (int64_t i = 0; i < width; i++) own[i] = own[i] * factor * gain[i];
+      }
+      for (int64_t i = 0; i < half; i++) {
+        head[i] = own[i] * cosines[i] + own[i + half] * sines[i];
+        head[i + half] = own[i + half] * cosines[i + half] + own[i] * sines[i + half];
+      }
+      std::memcpy(own, head.data(), static_cast<size_t>(width) * sizeof(float));
+    }
+    const int64_t place = at.places[row] * stored;
+    const size_t bytes = static_cast<size_t>(stored) * sizeof(float);
+    std::memcpy(at.keys + place, qkv + at.heads * width, bytes);
+    std::memcpy(at.values + place, qkv + rotated * width, bytes);
+  }
+}
+
+// The product of a query with one key, lane by lane.
+INLINE Vector key_product(const float* query, const float* key, int64_t width) {
+  Vector sum = {};
+  for (int64_t at = 0; at < width; at += kLanes) sum += load(query + at) * load(key + at);
+  return sum;
+}
+
+// Scores of one query against `count` keys, `stride` apart; `scores` has room for whole vectors. Returns the largest.
+INLINE float score_keys(const float* query, const float* keys, int64_t stride, int64_t count, int64_t width, float* scores) {
+  const Vector scale = all(1.0f / std::sqrt(static_cast<float>(width)));
+  Vector most = all(-INFINITY);
+  for (int64_t key = 0; key < count; key += kLanes) {
+    const float* from = keys + key * stride;
+    const int64_t held = std::min(kLanes, count - key);
+    Vector products[kLanes] = {};
+    if (held == kLanes) {
+#pragma GCC unroll 16
+      for (int64_t k = 0; k < kLanes; k++) products[k] = key_product(query, from + k * stride, width);
+    } else {
+      for (int64_t k = 0; k < held; k++) products[k] = key_product(query, from + k * stride, width);
+    }
+    Vector block = sums16(products) * scale;
+    for (int64_t k = held; k < kLanes; k++) block[k] = -INFINITY;
+    store(scores + key, block);
+    most = larger(most, block);
+  }
+  return largest_of(most);
+}
+
+// Σ weight · value of `Width` vectors of the head, over `count` keys. Four sums in turns: one alone waits for itself.
+template <int Width>
+INLINE void weigh_values(const float* weights, const float* values, int64_t stride, int64_t count, Vector* result) {
+  Vector sums[4 * Width] = {};
+  int64_t key = 0;
+  for (; key + 4 <= count; key += 4) {
+#pragma GCC unroll 4
+    for (int turn = 0; turn < 4; turn++) {
+#pragma GCC unroll 2
+      for (int part = 0; part < Width; part++) {
+        sums[turn * Width + part] += weights[key + turn] * load(values + (key + turn) * stride + part * kLanes);
+      }
+    }
+  }
+  for (; key < count; key++) {
+    for (int part = 0; part < Width; part++) sums[part] += weights[key] * load(values + key * stride + part * kLanes);
+  }
+  for (int part = 0; part < Width; part++) {
+    result[part] = (sums[part] + sums[Width + part]) + (sums[2 * Width + part] + sums[3 * Width + part]);
+  }
+}
+
+INLINE void attend_one(const float* query, const float* keys, const float* values, int64_t stride, int64_t count,
+                       int64_t width, float* scores, float* output) {
+  const Vector most = all(score_keys(query, keys, stride, count, width, scores));
+  Vector total = {};
+  for (int64_t key = 0; key < count; key += kLanes) {
+    Vector weights = exponential(load(scores + key) - most);
+    for (int64_t k = count - key; k < kLanes; k++) weights[k] = 0.0f;
+    store(scores + key, weights);
+    total += weights;
+  }
+  const float share = 1.0f / sum_of(total);
+  int64_t at = 0;
+  Vector sums[2];
+  for (; at + 2 * kLanes <= width; at += 2 * kLanes) {
+    weigh_values<2>(scores, values + at, stride, count, sums);
+    store(output + at, sums[0] * share);
+    store(output + at + kLanes, sums[1] * share);
+  }
+  if (at < width) {
+    weigh_values<1>(scores, values + at, stride, count, sums);
+    store(output + at, sums[0] * share);
+  }
+}
+
+INLINE void attend_part(const Attention& job, int64_t begin, int64_t end) {
+  const Heads& at = job.at;
+  const int64_t width = at.head_dim, stride = at.key_value_heads * width, group = at.heads / at.key_value_heads;
+  std::vector<float> scores;
+  for (int64_t index = begin; index < end; index++) {
+    const int64_t row = index / at.key_value_heads, shared = index % at.key_value_heads;
+    const int64_t count = at.positions[row] + 1;
+    scores.resize(static_cast<size_t>((count + kLanes - 1) / kLanes * kLanes));
+    const int64_t first = (at.places[row] - at.positions[row]) * stride + shared * width;
+    for (int64_t head = shared * group; head < (shared + 1) * group; head++) {
+      const float* query = at.qkv + (row * (at.heads + 2 * at.key_value_heads) + head) * width;
+      attend_one(query, at.keys + first, at.values + first, stride, count, width, scores.data(),
+                 job.output + (row * at.heads + head) * width);
+    }
+  }
+}
+
+INLINE void gate_part(const Gating& job, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    const float* gate = job.gate_up + row * 2 * job.width;
+    float* output = job.output + row * job.width;
+    for (int64_t at = 0; at < job.width; at += kLanes) {
+      const Vector value = load(gate + at);
+      store(output + at, value / (1.0f + exponential(-value)) * load(gate + job.width + at));
+    }
+  }
+}
+
+// Each kernel once for a kind of processor: the bodies above are inlined and compiled for it.
+#define KERNELS_FOR(NAME, TARGET, TILE)                                                               \
+  namespace NAME {                                                                                    \
+  TARGET void linear(const Linear& job, int64_t begin, int64_t end) { linear_part<TILE>(job, begin, end); } \
+  TARGET void low_rank(const LowRank& job, int64_t begin, int64_t end) { low_rank_part(job, begin, end); }  \
+  TARGET void norm(const Norm& job, int64_t begin, int64_t end) { norm_part(job, begin, end); }       \
+  TARGET void place(const Placing& job, int64_t begin, int64_t end) { place_part(job, begin, end); }  \
+  TARGET void attend(const Attention& job, int64_t begin, int64_t end) { attend_part(job, begin, end); } \
+  TARGET void gate(const Gating& job, int64_t begin, int64_t end) { gate_part(job, begin, end); }     \
+  constexpr Table kTable = {linear, low_rank, norm, place, attend, gate};                             \
+  }
+
+KERNELS_FOR(portable, , 2)
+#if defined(__x86_64__)
+KERNELS_FOR(avx2, __attribute__((target("avx2,fma"))), 2)
+KERNELS_FOR(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512"))), 4)
+#endif
+
+}  // namespace
+
+const Table& table() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw")) {
+    return avx512::kTable;
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kTable;
+#endif
+  return portable::kTable;
+}
+
+}  // namespace kernels

@@ -1,0 +1,108 @@
+// The forward pass of sampling on the CPU: rows of any sequences, each at its own position, over the cache.
+import { aten } from './aten.ts';
+import type { Decoder } from './decoder.ts';
+import type { KvCache } from './kv-cache.ts';
+import { factorsFor, type LinearGroup, type LoraRows } from './lora.ts';
+import { callNative } from './native.ts';
+import { tidy } from './scope.ts';
+import { Tensor } from './tensor.ts';
+
+/** Tokens of sequences in the cache, in flat order; a sequence's earlier tokens are in the cache or among them. */
+export type CachedRows = {
+  /** int64 [rows] */
+  readonly tokens: Tensor;
+  /** int64 [rows]: index of the token in its sequence. */
+  readonly positions: Tensor;
+  /** int64 [rows]: where its key and value are stored, as `KvCache` counts. */
+  readonly places: Tensor;
+  /** All positions are smaller. */
+  readonly length: number;
+  readonly lora: LoraRows | undefined;
+};
+
+type Layer = Decoder['layers'][number];
+
+/** Vectors of the kernels hold this many elements. */
+const lanes = 16;
+
+/**
+ * Whether `runCachedRows` can run the decoder: float32 on the CPU, sizes that fill whole vectors. Then a row's bits
+ * depend on its own sequence alone: not on the batch, on how the sequence was cut into passes, nor on the threads.
+ */
+export function hasCachedRows({ config, dtype, device }: Decoder): boolean {
+  const { hiddenSize, intermediateSize, headDim } = config;
+  const sizes = [hiddenSize, intermediateSize, headDim];
+  return dtype === 'float32' && device === 'cpu' && sizes.every((size) => size % lanes === 0);
+}
+
+/**
+ * Runs all layers and stores the rows' keys and values; nothing is recorded for `backward`.
+ *
+ * @returns hidden states [rows, hiddenSize] before the final norm. Caller frees
+ */
+export function runCachedRows(decoder: Decoder, cache: KvCache, rows: CachedRows): Tensor {
+  let hidden = aten('embedding', decoder.embedding, rows.tokens);
+  for (let layer = 0; layer < decoder.layers.length; layer++) {
+    const before = hidden;
+    hidden = tidy(() => runLayer(decoder, cache, rows, { layer, hidden: before }));
+    before.dispose();
+  }
+  return hidden;
+}
+
+function runLayer(
+  decoder: Decoder,
+  cache: KvCache,
+  rows: CachedRows,
+  { layer: index, hidden }: { readonly layer: number; readonly hidden: Tensor },
+): Tensor {
+  const layer = decoder.layers[index] as Layer;
+  const eps = decoder.config.rmsNormEps;
+  const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
+    const { weight, bias } = layer.linears[group];
+    const output = rowLinear(input, weight, bias, residual);
+    if (rows.lora !== undefined) addLowRank(output, input, rows.lora, { layer: index, group });
+    return output;
+  };
+  const qkv = project('qkv', rowNorm(hidden, layer.inputNorm, eps));
+  const { keys, values } = cache.store(index);
+  const { cos, sin } = decoder.rotary.upTo(rows.length);
+  const attended = callNative(
+    'rowAttend',
+    ...([qkv.handle, keys.handle, values.handle] as const),
+    ...([rows.positions.handle, rows.places.handle] as const),
+    ...([layer.qkNorm?.handle ?? 0, eps, cos.handle, sin.handle] as const),
+  );
+  const middle = project('output', new Tensor(attended), hidden);
+  const gateUp = project('gateUp', rowNorm(middle, layer.postAttentionNorm, eps));
+  return project('down', new Tensor(callNative('rowGate', gateUp.handle)), middle);
+}
+
+function rowLinear(input: Tensor, weight: Tensor, bias?: Tensor, residual?: Tensor): Tensor {
+  const added = [bias?.handle ?? 0, residual?.handle ?? 0] as const;
+  return new Tensor(callNative('rowLinear', input.handle, weight.handle, ...added));
+}
+
+function rowNorm(input: Tensor, gain: Tensor, eps: number): Tensor {
+  return new Tensor(callNative('rowNorm', input.handle, gain.handle, eps));
+}
+
+function addLowRank(
+  output: Tensor,
+  input: Tensor,
+  rows: LoraRows,
+  place: { readonly layer: number; readonly group: LinearGroup },
+): void {
+  const lora = rows.bank.layers[place.layer]?.[place.group];
+  if (lora === undefined) return;
+  const inner = rowLinear(input, lora.a);
+  const factors = factorsFor(rows, lora);
+  const [each, scale] = typeof factors === 'number' ? [0, factors] : [factors.handle, 1];
+  callNative('rowLowRank', output.handle, inner.handle, each, scale, lora.b.handle);
+}
+
+/** Scores of the next token, with the same bits for a row whatever the others are: float32 [rows, vocabSize]. */
+export function rowLogits(decoder: Decoder, hidden: Tensor): Tensor {
+  const normed = rowNorm(hidden, decoder.finalNorm, decoder.config.rmsNormEps);
+  return rowLinear(normed, decoder.head);
+}

@@ -1,0 +1,113 @@
+import type { Row } from './generation.ts';
+
+/** What one slot of the cache holds: a sequence's first `row.cached` tokens, as one state of the weights computed them. */
+type Holder = {
+  readonly row: Row;
+  /** Writes to the weights so far: keys and values of other weights are of no use. */
+  readonly writes: number;
+  isFinished: boolean;
+};
+
+/** A slot for a new row; its first `cached` tokens are there already once slot `from` is copied. */
+export type Place = { readonly slot: number; readonly from: number; readonly cached: number };
+
+/** Shorter beginnings are computed again: copying them would not be worth the wait for another row. */
+const minShared = 16;
+
+/**
+ * Which slot of the cache holds which sequence. Finished ones stay, the most recently used longest, for prompts that
+ * begin alike under the same weights: samples of one prompt, and the next turn of a play.
+ */
+export class SequenceSlots {
+  readonly #holders: (Holder | undefined)[] = [];
+  /** Slots of finished rows, least recently used first. */
+  readonly #finished: number[] = [];
+  readonly #maxFinished: number;
+  readonly #maxTokens: number;
+
+  /** @param limits finished sequences to keep, and the sum of their tokens */
+  constructor(limits: { readonly sequences: number; readonly tokens: number }) {
+    this.#maxFinished = limits.sequences;
+    this.#maxTokens = limits.tokens;
+  }
+
+  /** Slots that were ever used: the cache needs as many. */
+  get count(): number {
+    return this.#holders.length;
+  }
+
+  /**
+   * Finds a slot for a row and whatever of its prompt is in the cache; the last token never is, since its scores are
+   * wanted.
+   *
+   * @param writes to the row's weights so far
+   * @returns undefined when a row under way will soon have computed more of the same prompt: then it pays to wait
+   */
+  place(row: Row, writes: number): Place | undefined {
+    const { slot: from, length: cached } = this.#longest(
+      row,
+      writes,
+      (holder) => holder.row.cached,
+    );
+    const promised = this.#longest(row, writes, ({ row: other, isFinished }) =>
+      isFinished ? other.cached : other.request.prompt.length,
+    );
+    if (promised.length > cached) return undefined;
+    const slot = this.#choose(from, cached);
+    row.cached = cached;
+    this.#holders[slot] = { row, writes, isFinished: false };
+    return { slot, from: from < 0 ? slot : from, cached };
+  }
+
+  /** Keeps a row's sequence for others; the oldest go when there are too many. */
+  finish(slot: number): void {
+    const holder = this.#holders[slot];
+    if (holder === undefined) return;
+    holder.isFinished = true;
+    this.#finished.push(slot);
+    while (this.#finished.length > this.#maxFinished || this.#tokens() > this.#maxTokens) {
+      this.#holders[this.#finished.shift() ?? slot] = undefined;
+    }
+  }
+
+  #longest(
+    row: Row,
+    writes: number,
+    available: (holder: Holder) => number,
+  ): { readonly slot: number; readonly length: number } {
+    let best = { slot: -1, length: 0 };
+    for (const [slot, holder] of this.#holders.entries()) {
+      if (holder === undefined || holder.writes !== writes) continue;
+      if (holder.row.request.adapter !== row.request.adapter) continue;
+      const length = Math.min(available(holder), sharedLength(row.request.prompt, holder.row));
+      if (length >= minShared && length > best.length) best = { slot, length };
+    }
+    return best;
+  }
+
+  /** The slot of a finished sequence that the row only continues, an empty one, a new one, or the oldest finished. */
+  #choose(from: number, cached: number): number {
+    const source = this.#holders[from];
+    if (source?.isFinished === true) {
+      this.#finished.splice(this.#finished.indexOf(from), 1);
+      if (source.row.cached === cached) return from;
+      this.#finished.push(from);
+    }
+    const empty = this.#holders.indexOf(undefined);
+    return empty < 0 ? this.#holders.push(undefined) - 1 : empty;
+  }
+
+  #tokens(): number {
+    return this.#finished.reduce((sum, slot) => sum + (this.#holders[slot]?.row.cached ?? 0), 0);
+  }
+}
+
+/** Tokens that a prompt, its last one left out, and another row's sequence have in common at their start. */
+function sharedLength(prompt: Int32Array, { request, tokens }: Row): number {
+  const limit = Math.min(prompt.length - 1, request.prompt.length + tokens.length);
+  for (let at = 0; at < limit; at++) {
+    const other = request.prompt[at] ?? tokens[at - request.prompt.length];
+    if (prompt[at] !== other) return at;
+  }
+  return limit;
+}
