@@ -11,6 +11,7 @@ import { createLlmCoach } from './coach/llm-coach.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
+import type { CreditOptions } from './credit/assign-credit.ts';
 import { BoundaryError } from './errors.ts';
 import type { HeldOutSet, Settings, Training, Watch } from './methods/training.ts';
 import { seedFor } from './random.ts';
@@ -164,7 +165,8 @@ function warnOfOverlap(tasks: readonly Task[], { name, tasks: heldOut }: HeldOut
 /** Stands in where nobody asks a coach, so that no key is needed. */
 const unaskedCoach = createFunctionCoach(() => ({ unscored: 'no coach is asked here' }));
 
-async function createCoach(config: RunConfig): Promise<Coach> {
+/** The coach of a config, asked once whether it is there. */
+export async function createCoach(config: RunConfig): Promise<Coach> {
   const { coach, coaching, team, credit } = config;
   if (credit.source === 'outcome') return unaskedCoach;
   if (typeof coach === 'function') return createFunctionCoach(coach);
@@ -302,8 +304,14 @@ function lossOf(update: RunConfig['update']): Loss {
   }
 }
 
+/** How a config turns verdicts or outcomes into advantages. */
+export function creditOptionsOf({ credit }: RunConfig): CreditOptions {
+  const { source, estimator, klCoefficient, gamma, sigmaFloor } = credit;
+  return { credit: source, estimator, klCoefficient, gamma, sigmaFloor };
+}
+
 function settingsOf(config: RunConfig): Settings {
-  const { rollout, credit, update, training, evaluation, coaching } = config;
+  const { rollout, update, training, evaluation, coaching } = config;
   const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
   const { steps } = training;
   const rate = (step: number) =>
@@ -322,13 +330,7 @@ function settingsOf(config: RunConfig): Settings {
     failedShareLimit: rollout.failedShareLimit,
     unscoredShareLimit: coaching.unscoredShareLimit,
     logprobGapLimit: update.logprobGapLimit,
-    credit: {
-      credit: credit.source,
-      estimator: credit.estimator,
-      klCoefficient: credit.klCoefficient,
-      gamma: credit.gamma,
-      sigmaFloor: credit.sigmaFloor,
-    },
+    credit: creditOptionsOf(config),
     update: {
       loss: lossOf(update),
       average: update.average,

@@ -250,7 +250,8 @@ function heldOutNames(choice: HeldOutChoice | undefined): { readonly heldOut?: u
   return { heldOut: only?.[0] === undefined ? only?.[1] : Object.fromEntries(sets) };
 }
 
-function coachName(coach: RunConfig['coach']): string {
+/** The name under which a run keeps its coach. */
+export function coachName(coach: RunConfig['coach']): string {
   if (typeof coach === 'string') return coach;
   if ('modelId' in coach) return coach.modelId;
   return coach.name || 'a function';

@@ -24,6 +24,7 @@ export async function mappaStep(training: Training, step: number): Promise<Metri
     position: (step - 1) * settings.tasksPerStep,
     count: settings.tasksPerStep,
   });
+  training.run.rescores.recordTasks(tasks);
   const samplers = await publishAll(policies);
   const stage = createStage(training, {
     scope: String(step),
@@ -38,6 +39,7 @@ export async function mappaStep(training: Training, step: number): Promise<Metri
 
   watch.waiting('the update', 0, policies.size);
   const referenceLogprobs = await scoreUnderReference(training.reference, judged.trajectories);
+  training.run.rescores.recordReferences(referenceLogprobs);
   const { credited, metrics } = assignCredit(settings.credit, { ...judged, referenceLogprobs });
   refuseTooFewScores(judged, settings);
   const updates = await updateAll(training, step, credited);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { BoundaryError, messageOf } from '../errors.ts';
 import { Database } from './database.ts';
 import { adviceForFile } from './explain-failure.ts';
-import { applicationId, schemaSql, schemaVersion } from './schema.ts';
+import { applicationId, migrations, schemaSql, schemaVersion } from './schema.ts';
 
 export type RunMode = 'create' | 'resume' | 'read';
 
@@ -33,13 +33,20 @@ export function prepareDirectory(directory: string, mode: RunMode): void {
 /**
  * Opens the database of a prepared directory and makes its tables where the run is new.
  *
- * @throws BoundaryError("run") when it is missing, foreign, damaged, of another schema, or already a run in mode `create`
+ * A run of an older schema is brought to this one first, also to be read: new tables are added, nothing is changed.
+ *
+ * @throws BoundaryError("run") when it is missing, foreign, damaged, of a newer schema, or already a run in mode `create`
  */
 export function openDatabase(directory: string, mode: RunMode): Database {
-  const database = new Database(databasePath(directory), { readOnly: mode === 'read' });
+  const path = databasePath(directory);
+  if (mode === 'read') return opened(path, true, (database) => checkSchema(database, path));
+  return opened(path, false, (database) => prepareForWriting(database, directory, mode));
+}
+
+function opened(path: string, readOnly: boolean, prepare: (database: Database) => void): Database {
+  const database = new Database(path, { readOnly });
   try {
-    if (mode === 'read') checkSchema(database);
-    else prepareForWriting(database, directory, mode);
+    prepare(database);
     return database;
   } catch (error) {
     database.close();
@@ -56,7 +63,7 @@ function prepareForWriting(database: Database, directory: string, mode: RunMode)
       `${directory} already holds a run: continue it with --resume, or choose another directory`,
     );
   }
-  if (!isNew) checkSchema(database);
+  if (!isNew) checkSchema(database, database.path);
   // With NORMAL a commit is handed to the operating system before it returns: a killed process loses nothing that it
   // reported as written. Only a power cut could, and only back to the last completed step (see Run.completeStep).
   database.execute('PRAGMA journal_mode = WAL');
@@ -75,20 +82,34 @@ function createTables(database: Database): void {
   });
 }
 
-function checkSchema(database: Database): void {
+function checkSchema(database: Database, path: string): void {
   if (headerNumber(database, 'application_id') !== applicationId) {
     throw new BoundaryError(
       'run',
-      `${database.path} is a database, but not of a run: name a directory that \`teamtune train\` wrote`,
+      `${path} is a database, but not of a run: name a directory that \`teamtune train\` wrote`,
     );
   }
   const version = headerNumber(database, 'user_version');
   if (version === schemaVersion) return;
+  if (version > 0 && version < schemaVersion) {
+    opened(path, false, migrate).close();
+    return;
+  }
   throw new BoundaryError(
     'run',
-    `run database ${database.path} has schema ${version} and this teamtune reads schema ${schemaVersion}: ` +
+    `run database ${path} has schema ${version} and this teamtune reads schemas up to ${schemaVersion}: ` +
       'open it with the teamtune version that wrote it',
   );
+}
+
+/** One version after another; two processes that meet here do it once. */
+function migrate(database: Database): void {
+  database.transaction(() => {
+    for (let version = headerNumber(database, 'user_version'); version < schemaVersion; version++) {
+      database.execute(migrations[version] as string);
+      database.execute(`PRAGMA user_version = ${version + 1}`);
+    }
+  });
 }
 
 function headerNumber(database: Database, name: 'application_id' | 'user_version'): number {

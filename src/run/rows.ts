@@ -141,7 +141,7 @@ export function optionalText(value: SQLOutputValue | undefined): string | undefi
   return typeof value === 'string' ? fromStored(value) : undefined;
 }
 
-function bytesOf(numbers: Int32Array | Float32Array): Uint8Array {
+export function bytesOf(numbers: Int32Array | Float32Array): Uint8Array {
   return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
 }
 

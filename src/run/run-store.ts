@@ -9,6 +9,7 @@ import type { Database } from './database.ts';
 import { exportJsonl } from './export-jsonl.ts';
 import { lockRun, type RunLock } from './lock-run.ts';
 import { openDatabase, prepareDirectory, type RunMode } from './open-database.ts';
+import { RescoreRecords } from './rescore-records.ts';
 import {
   actionToRow,
   feedbackToRow,
@@ -83,6 +84,8 @@ function writerOf(directory: string): string {
  */
 export class Run {
   readonly directory: string;
+  /** What scoring and crediting it again needs, and gave. */
+  readonly rescores: RescoreRecords;
   readonly #database: Database;
   readonly #lock: RunLock | undefined;
 
@@ -90,6 +93,7 @@ export class Run {
     this.directory = directory;
     this.#database = database;
     this.#lock = lock;
+    this.rescores = new RescoreRecords(database);
   }
 
   close(): void {

@@ -1,5 +1,5 @@
-/** Version of the tables below; a database with another one is refused, never guessed at. */
-export const schemaVersion = 1;
+/** Version of the tables below; an older database is brought to it, a newer one refused. */
+export const schemaVersion = 2;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -14,9 +14,44 @@ export const tables = [
   'metrics',
   'steps',
   'evaluations',
+  'tasks',
+  'reference_logprobs',
+  'second_feedback',
 ] as const;
 
 export type TableName = (typeof tables)[number];
+
+/** What scoring and crediting a finished run again needs; a run of version 1 has none of it. */
+const rescoreTables = `
+CREATE TABLE tasks (
+  id TEXT PRIMARY KEY,
+  prompt TEXT NOT NULL,
+  answer TEXT,
+  tags TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE reference_logprobs (
+  action_id TEXT PRIMARY KEY REFERENCES actions (id),
+  logprobs BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE second_feedback (
+  coach TEXT NOT NULL,
+  action_id TEXT NOT NULL REFERENCES actions (id),
+  kind TEXT NOT NULL CHECK (kind IN ('scored', 'unscored')),
+  score REAL CHECK (score BETWEEN 0 AND 10),
+  reason TEXT,
+  blame TEXT CHECK (blame IN ('none', 'self', 'upstream', 'tool', 'task')),
+  blamed_agent TEXT,
+  cause TEXT,
+  PRIMARY KEY (coach, action_id),
+  CHECK ((kind = 'scored') = (score IS NOT NULL)),
+  CHECK ((kind = 'unscored') = (cause IS NOT NULL))
+) STRICT;
+`;
+
+/** From which version → what makes it the next one. */
+export const migrations: Readonly<Record<number, string>> = { 1: rescoreTables };
 
 export const schemaSql = `
 CREATE TABLE run (
@@ -98,4 +133,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-`;
+${rescoreTables}`;

@@ -51,10 +51,16 @@ export function fillSampleRun(
 ): void {
   const random = createRandom(7);
   run.setConfig({
-    method: 'mappa',
-    base: { model: 'runs/base', parameters: 412160 },
-    train: { steps: sizes.steps, playsPerStep: sizes.plays, seed: 7 },
-    update: { learningRate: 0.001, clip: 0.2, klWeight: 0.01 },
+    name: 'sample',
+    coach: 'sample',
+    model: { path: 'runs/base' },
+    team: {
+      name: 'sample',
+      agents: Object.fromEntries(agents.map(({ agent, role }) => [agent, { role, maxTokens: 99 }])),
+    },
+    tasks: { train: '30 tasks given in code' },
+    training: { steps: sizes.steps },
+    update: { learningRate: 0.001 },
   });
   fillEvaluation(run, 'base', { heldOut: sizes.heldOut, skill: 0.41, random });
   for (let step = 1; step <= sizes.steps; step++) fillStep(run, step, { ...sizes, random });
@@ -115,6 +121,8 @@ function fillPlay(run: Run, play: Play): string {
     });
   });
   for (const action of actions) run.recordAction(scope, action);
+  if (typeof scope === 'number')
+    recordForRescore(run, actions, { a, b, taskId: `arithmetic-${task}` });
   if (typeof scope === 'number' && play.random.uniform() < 0.01) {
     const failure = { boundary: 'tool', message: 'interpreter did not start within 20 s' };
     run.recordTrajectory(scope, { id, taskId: `arithmetic-${task}`, sample, actions, failure });
@@ -130,6 +138,19 @@ function fillPlay(run: Run, play: Play): string {
   if (typeof scope === 'number') fillFeedback(run, actions, play);
   run.recordOutcome({ trajectoryId: id, correct: isRight, extracted: String(answer) });
   return id;
+}
+
+/** What a run keeps of its tasks and of the reference; the tag is the parity of the first factor. */
+function recordForRescore(
+  run: Run,
+  actions: readonly Action[],
+  { a, b, taskId }: { readonly a: number; readonly b: number; readonly taskId: string },
+): void {
+  const tags = [a % 2 === 0 ? 'even' : 'odd'];
+  run.rescores.recordTasks([
+    { id: taskId, prompt: `What is ${a} times ${b}?`, answer: String(a * b), tags },
+  ]);
+  run.rescores.recordReferences(new Map(actions.map(({ id, logprobs }) => [id, logprobs])));
 }
 
 const verdicts: readonly {

@@ -1,0 +1,181 @@
+import { resolve } from 'node:path';
+import { coachName } from '../config/load-config.ts';
+import type { RunConfig } from '../config/schema.ts';
+import { chooseCoach, configOfRun } from '../config/stored-config.ts';
+import { BoundaryError } from '../errors.ts';
+import { type CreditDifference, compareCredit } from '../methods/recredit.ts';
+import { type Rescored, rescoreRun } from '../methods/rescore.ts';
+import type { Estimate } from '../run/estimate.ts';
+import { openRun, type Run } from '../run/run-store.ts';
+import type { CoachUsage } from '../types/feedback.ts';
+import { createCoach, creditOptionsOf } from '../wiring.ts';
+import { type Command, integer, optional, type Request, repeated } from './command.ts';
+import { createProgress, screenFor } from './progress.ts';
+
+export const rescoreCommand: Command = {
+  summary: 'Score a finished run’s actions with another coach, or derive its advantages anew.',
+  operands: ['RUN'],
+  options: {
+    coach: {
+      type: 'string',
+      help: 'a model such as google/gemini-2.5-pro, or a config file whose coach is to be asked',
+    },
+    as: { type: 'string', help: 'label of the second verdicts (default: the coach’s name)' },
+    sample: { type: 'string', help: 'score so many actions only, the same ones every time' },
+    credit: { type: 'string', help: 'coach or outcome: what advantages are derived from now' },
+    estimator: { type: 'string', help: 'for example rloo (default: the run’s own)' },
+    set: {
+      type: 'string',
+      multiple: true,
+      help: 'override a key, for example coaching.showAnswer=true',
+    },
+  },
+  run: async (request) => {
+    const directory = resolve(request.operands[0] as string);
+    const wanted = ['coach', 'credit', 'estimator'].some((option) => optional(request, option));
+    if (!wanted) {
+      throw new BoundaryError(
+        'config',
+        'teamtune rescore: expected --coach, --credit or --estimator; see teamtune rescore --help',
+      );
+    }
+    const run = openRun(directory, { mode: 'resume' });
+    try {
+      const verdicts = await secondVerdicts(run, request);
+      const credit = secondCredit(run, request, verdicts?.coach);
+      return { run: directory, ...verdicts, ...(credit === undefined ? {} : { credit }) };
+    } finally {
+      run.close();
+    }
+  },
+};
+
+type SecondVerdicts = Rescored & {
+  readonly coach: string;
+  readonly first: string;
+  readonly usage: CoachUsage;
+};
+
+async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdicts | undefined> {
+  const choice = optional(request, 'coach');
+  if (choice === undefined) return undefined;
+  const chosen = await chooseCoach(choice);
+  const config = configOfRun(run.resolvedConfig, chosen, {
+    where: run.directory,
+    overrides: ['credit.source=coach', ...repeated(request, 'set')],
+  });
+  const label = optional(request, 'as') ?? coachName(chosen.coach);
+  const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
+  const coach = await createCoach(config);
+  const sample = integer(request, 'sample', 1);
+  const rescored = await rescoreRun(run, {
+    ...{ coach, label },
+    ...(sample === undefined ? {} : { sample }),
+    onScored: (done, of) => watch.waiting('the coach', done, of),
+  });
+  const first = firstCoachOf(run);
+  const result = { coach: label, first, ...rescored, usage: coach.usage() };
+  if (!request.json) console.log(describeVerdicts(result));
+  return result;
+}
+
+function firstCoachOf(run: Run): string {
+  return (run.resolvedConfig as { readonly coach: string }).coach;
+}
+
+function secondCredit(
+  run: Run,
+  request: Request,
+  coach: string | undefined,
+): Readonly<Record<string, CreditDifference>> | undefined {
+  const [source, estimator] = [optional(request, 'credit'), optional(request, 'estimator')];
+  if (source === undefined && estimator === undefined) return undefined;
+  const configWith = (overrides: readonly string[]): RunConfig =>
+    configOfRun(
+      run.resolvedConfig,
+      { coach: 'unasked/coach' },
+      { where: run.directory, overrides },
+    );
+  const overrides = [
+    ...(source === undefined ? [] : [`credit.source=${source}`]),
+    ...(estimator === undefined ? [] : [`credit.estimator=${estimator}`]),
+  ];
+  const label = coach ?? optional(request, 'as');
+  const difference = compareCredit(run, {
+    first: creditOptionsOf(configWith([])),
+    second: creditOptionsOf(configWith([...repeated(request, 'set'), ...overrides])),
+    ...(label === undefined ? {} : { verdicts: label }),
+  });
+  if (!request.json) console.log(describeCredit(difference));
+  return difference;
+}
+
+function describeVerdicts(result: SecondVerdicts): string {
+  const { coach, first, actions, asked, unscored, usage } = result;
+  const columns = [
+    'agent',
+    'n',
+    'mean 1',
+    'mean 2',
+    'Pearson',
+    'Spearman',
+    '|diff|',
+    'kappa',
+    '≤ 1 pt',
+  ];
+  const rows = Object.entries(result.agents).map(([agent, own]) => [
+    agent,
+    String(own.pairs),
+    shown(own.meanFirst, 1),
+    shown(own.meanSecond, 1),
+    shown(own.pearson),
+    shown(own.spearman),
+    shown(own.meanAbsoluteDifference, 1),
+    shown(own.kappa),
+    shown(own.withinOnePoint),
+  ]);
+  const missing = Object.entries(unscored).map(([cause, count]) => `${count} unscored: ${cause}`);
+  return [
+    `${actions} actions, first scored by ${first}, now by ${coach} (${asked} asked now, ${actions - asked} known); nothing was generated`,
+    ...table([columns, ...rows]),
+    '95 % intervals in brackets, by bootstrap over tasks',
+    ...missing,
+    `cost: ${usage.calls} calls, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`,
+  ].join('\n');
+}
+
+function describeCredit(difference: Readonly<Record<string, CreditDifference>>): string {
+  const columns = ['agent', 'actions', 'correlation', 'same sign', 'only first', 'only second'];
+  const rows = Object.entries(difference).map(([agent, own]) => [
+    agent,
+    String(own.actions),
+    shown(own.correlation),
+    shown(own.signAgreement),
+    String(own.onlyFirst),
+    String(own.onlySecond),
+  ]);
+  return [
+    'mean advantage of each action, as the run gave it and as derived now',
+    ...table([columns, ...rows]),
+  ].join('\n');
+}
+
+/** A value with its interval; a dash where it does not exist. */
+function shown(estimate: Estimate | undefined, digits = 2): string {
+  if (estimate === undefined) return '–';
+  const { value, low, high } = estimate;
+  if (low === undefined || high === undefined) return value.toFixed(digits);
+  return `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  );
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

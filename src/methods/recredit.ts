@@ -1,0 +1,123 @@
+import { assignCredit, type CreditInput, type CreditOptions } from '../credit/assign-credit.ts';
+import { BoundaryError } from '../errors.ts';
+import { correlationOf, type Estimate, estimate, meanOf } from '../run/estimate.ts';
+import type { Run } from '../run/run-store.ts';
+
+export type RecreditOptions = {
+  /** How the run gave credit. */
+  readonly first: CreditOptions;
+  /** How it is to be given now. */
+  readonly second: CreditOptions;
+  /** Label of second verdicts to take in place of the first coach's; absent = the first coach's. */
+  readonly verdicts?: string;
+};
+
+/** How an agent's advantages differ between two ways to give credit; of an action counts the mean over its tokens. */
+export type CreditDifference = {
+  /** Actions that both credit. */
+  readonly actions: number;
+  /** Actions that only one of them credits, for want of a score or an outcome. */
+  readonly onlyFirst: number;
+  readonly onlySecond: number;
+  readonly correlation?: Estimate;
+  /** Share of actions that both push the same way (or both leave alone). */
+  readonly signAgreement?: Estimate;
+};
+
+type Credited = {
+  readonly agent: string;
+  readonly group: string;
+  readonly first?: number;
+  readonly second?: number;
+};
+
+/**
+ * Derives a finished run's advantages in two ways from what it recorded: verdicts, outcomes and log-probabilities.
+ * No model is loaded and nobody is asked.
+ *
+ * @returns by agent, with intervals of a bootstrap over tasks
+ * @throws BoundaryError when the run has no completed step or did not record the reference's log-probabilities
+ */
+export function compareCredit(
+  run: Run,
+  options: RecreditOptions,
+): Readonly<Record<string, CreditDifference>> {
+  refuseUnknownVerdicts(run, options.verdicts);
+  const credited = run.completedSteps().flatMap(({ step }) => creditStep(run, step, options));
+  if (credited.length === 0) {
+    throw new BoundaryError('run', `${run.directory} has no completed step with credited actions`);
+  }
+  const agents = Map.groupBy(credited, ({ agent }) => agent);
+  return Object.fromEntries([...agents].map(([agent, own]) => [agent, differenceOf(own)]));
+}
+
+function refuseUnknownVerdicts(run: Run, label: string | undefined): void {
+  const known = run.rescores.secondCoaches();
+  if (label === undefined || known.includes(label)) return;
+  throw new BoundaryError(
+    'config',
+    `${run.directory} has no second verdicts of "${label}" (${known.length === 0 ? 'it has none at all' : `there is ${known.join(', ')}`}): score it with --coach first`,
+  );
+}
+
+function creditStep(run: Run, step: number, options: RecreditOptions): Credited[] {
+  const trajectories = run.trajectoriesOf(step);
+  const input = {
+    trajectories,
+    outcomes: run.outcomesOf(step),
+    referenceLogprobs: run.rescores.referencesOf(step),
+  };
+  if (input.referenceLogprobs.size === 0) {
+    throw new BoundaryError(
+      'run',
+      `${run.directory} has no reference log-probabilities of step ${step}: it was written by a teamtune that did not record them`,
+    );
+  }
+  const verdicts = run.feedbackOf(step);
+  const second = options.verdicts ? run.rescores.secondOf(options.verdicts, step) : verdicts;
+  const before = meanAdvantages(options.first, { ...input, feedback: verdicts });
+  const after = meanAdvantages(options.second, { ...input, feedback: second });
+  return trajectories.flatMap(({ taskId, actions }) =>
+    actions.flatMap(({ id, agent }) => {
+      const [first, now] = [before.get(id), after.get(id)];
+      if (first === undefined && now === undefined) return [];
+      return {
+        ...{ agent, group: taskId },
+        ...(first === undefined ? {} : { first }),
+        ...(now === undefined ? {} : { second: now }),
+      };
+    }),
+  );
+}
+
+function meanAdvantages(options: CreditOptions, input: CreditInput): ReadonlyMap<string, number> {
+  const { credited } = assignCredit(options, input);
+  return new Map(
+    credited.map(({ action, advantages }) => {
+      const sum = advantages.reduce((total, value) => total + value, 0);
+      return [action.id, sum / advantages.length];
+    }),
+  );
+}
+
+function differenceOf(own: readonly Credited[]): CreditDifference {
+  const both = own.filter(({ first, second }) => first !== undefined && second !== undefined);
+  const first = both.map((one) => one.first as number);
+  const second = both.map((one) => one.second as number);
+  const isSameSign = first.map((value, at) =>
+    Math.sign(value) === Math.sign(second[at] as number) ? 1 : 0,
+  );
+  const statistics = estimate(
+    both.map(({ group }) => group),
+    {
+      correlation: (weights) => correlationOf(first, second, weights),
+      signAgreement: (weights) => meanOf(isSameSign, weights),
+    },
+  );
+  return {
+    actions: both.length,
+    onlyFirst: own.filter((one) => one.second === undefined).length,
+    onlySecond: own.filter((one) => one.first === undefined).length,
+    ...statistics,
+  };
+}

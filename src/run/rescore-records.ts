@@ -1,0 +1,97 @@
+import type { Feedback } from '../types/feedback.ts';
+import type { Task } from '../types/task.ts';
+import type { Database } from './database.ts';
+import {
+  bufferOf,
+  bytesOf,
+  feedbackToRow,
+  optionalText,
+  rowToFeedback,
+  type Scope,
+  text,
+} from './rows.ts';
+
+/**
+ * What a run keeps so that it can be scored and credited again without a model: its tasks, the reference's
+ * log-probabilities, and the verdicts of other coaches. The first coach's verdicts are never touched.
+ */
+export class RescoreRecords {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Records training tasks as they are played; a task that is known already must be the same. */
+  recordTasks(tasks: readonly Task[]): void {
+    this.#database.transaction(() => {
+      for (const { id, prompt, answer, tags } of tasks) {
+        this.#database.insertOnce('tasks', ['id'], {
+          id,
+          prompt,
+          answer: answer ?? null,
+          tags: JSON.stringify(tags ?? []),
+        });
+      }
+    });
+  }
+
+  /** A training task that was played, without its files; undefined when it was not. */
+  task(id: string): Task | undefined {
+    const row = this.#database.get('SELECT * FROM tasks WHERE id = ?', id);
+    if (row === undefined) return undefined;
+    const answer = optionalText(row.answer);
+    const tags = JSON.parse(text(row.tags)) as string[];
+    return {
+      id,
+      prompt: text(row.prompt),
+      ...(answer === undefined ? {} : { answer }),
+      ...(tags.length === 0 ? {} : { tags }),
+    };
+  }
+
+  /** Records the reference's log-probabilities of each action's tokens, in place of any: a step may be done again. */
+  recordReferences(logprobs: ReadonlyMap<string, Float32Array>): void {
+    this.#database.transaction(() => {
+      for (const [id, values] of logprobs) {
+        const sql = 'INSERT OR REPLACE INTO reference_logprobs VALUES (?, ?)';
+        this.#database.run(sql, id, bytesOf(values));
+      }
+    });
+  }
+
+  /** By action id, for the actions of a scope. */
+  referencesOf(scope: Scope): Map<string, Float32Array> {
+    const sql =
+      'SELECT r.* FROM reference_logprobs r JOIN actions a ON a.id = r.action_id WHERE a.scope = ?';
+    const rows = this.#database.all(sql, String(scope));
+    return new Map(
+      rows.map((row) => [text(row.action_id), new Float32Array(bufferOf(row.logprobs))]),
+    );
+  }
+
+  /** Records another coach's verdict. A verdict may follow where there was none, never the other way round. */
+  recordSecond(coach: string, feedback: Feedback): void {
+    this.#database.run(
+      "DELETE FROM second_feedback WHERE coach = ? AND action_id = ? AND kind = 'unscored'",
+      ...[coach, feedback.actionId],
+    );
+    const row = { coach, ...feedbackToRow(feedback) };
+    this.#database.insertOnce('second_feedback', ['coach', 'action_id'], row);
+  }
+
+  /** Verdicts of another coach on a scope's actions, by action id. */
+  secondOf(coach: string, scope: Scope): Map<string, Feedback> {
+    const rows = this.#database.all(
+      'SELECT s.* FROM second_feedback s JOIN actions a ON a.id = s.action_id WHERE s.coach = ? AND a.scope = ?',
+      ...[coach, String(scope)],
+    );
+    return new Map(rows.map(rowToFeedback).map((feedback) => [feedback.actionId, feedback]));
+  }
+
+  /** The coaches that gave second verdicts. */
+  secondCoaches(): string[] {
+    const rows = this.#database.all('SELECT DISTINCT coach FROM second_feedback ORDER BY coach');
+    return rows.map(({ coach }) => text(coach));
+  }
+}
