@@ -23,12 +23,12 @@ import { findOverlap } from './task/find-overlap.ts';
 import { gradeMath } from './task/grade-math.ts';
 import { loadTasks } from './task/load-tasks.ts';
 import { sampleTasks } from './task/sample-tasks.ts';
-import { loadTokenizer } from './tokenizer/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 import { createPythonTool } from './tools/python-tool.ts';
 import type { Coach, Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
 import type { Tool } from './types/tool.ts';
-import type { Loss, Policy, TrainingService } from './types/training-service.ts';
+import type { Loss, Policy, SampleFilters, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
 import { learningRateAt } from './update/schedule.ts';
 
@@ -101,7 +101,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       limitsOf(config.rollout.sandbox, sandboxSettings(config)),
     );
     closers.unshift(workspaces.close);
-    const service = await createService(config);
+    const service = await createService(config, tokenizer);
     closers.unshift(service.close);
     const restored = resume ? await restorePoint(run) : undefined;
     const folder = restored?.directory ?? parts.checkpoint;
@@ -218,13 +218,21 @@ async function createTools(config: RunConfig): Promise<ReadonlyMap<string, Tool>
   return tools;
 }
 
-/** The in-process engine over a model folder. */
-export function createService(config: Pick<RunConfig, 'model'>): Promise<TrainingService> {
+/**
+ * The in-process engine over a model folder.
+ *
+ * @param tokenizer the model's own; without it stop strings are refused
+ */
+export function createService(
+  config: Pick<RunConfig, 'model'>,
+  tokenizer?: Tokenizer,
+): Promise<TrainingService> {
   const { path, device, dtype, threads, maxRows, microBatchTokens } = config.model;
   return createLocalTrainingService({
     modelDirectory: path,
     ...{ device, dtype, maxRows, microBatchTokens },
     ...(threads === undefined ? {} : { threads }),
+    ...(tokenizer && { decode: tokenizer.decode }),
   });
 }
 
@@ -289,6 +297,14 @@ function gradeAnswer(task: Task, trajectory: Trajectory): Outcome | undefined {
   return { trajectoryId: trajectory.id, ...gradeMath(trajectory.answer, task.answer) };
 }
 
+function filtersOf({ topK, topP, minP }: RunConfig['rollout']): SampleFilters {
+  return {
+    ...(topK !== undefined && { topK }),
+    ...(topP !== undefined && { topP }),
+    ...(minP !== undefined && { minP }),
+  };
+}
+
 function lossOf(update: RunConfig['update']): Loss {
   const { loss, clipLow, clipHigh, dualClip, entropyCoefficient } = update;
   const kl = { coefficient: update.klCoefficient, estimator: update.klEstimator };
@@ -322,6 +338,7 @@ function settingsOf(config: RunConfig): Settings {
     tasksPerStep: rollout.tasksPerStep,
     samplesPerTask: rollout.samplesPerTask,
     temperature: rollout.temperature,
+    filters: filtersOf(rollout),
     concurrency: rollout.concurrency,
     playTimeoutMs: rollout.playTimeoutSeconds * 1000,
     maxActions: rollout.maxActions,
@@ -334,6 +351,7 @@ function settingsOf(config: RunConfig): Settings {
     update: {
       loss: lossOf(update),
       average: update.average,
+      behaviourRatioLimit: update.behaviourRatioLimit,
       epochs: update.epochs,
       miniBatches: update.miniBatches,
       adam: {

@@ -25,6 +25,7 @@ const agent = z.strictObject({
   role: z.string().min(1),
   instructions: z.string().optional(),
   maxTokens: count,
+  stopStrings: z.array(z.string().min(1)).optional(),
   maxTurns: count.optional(),
   tools: z.array(z.string()).optional(),
 });
@@ -184,8 +185,12 @@ export type SandboxChoice = z.output<typeof sandbox>;
 const rollout = z.strictObject({
   tasksPerStep: count.default(16),
   samplesPerTask: count.default(2),
-  /** 1 = the policy itself; anything else is off-policy and not corrected for. */
+  /** 1 = the policy itself; anything else is off-policy, see `update.behaviourRatioLimit`. */
   temperature: positive.default(1),
+  /** Filters of sampling after the temperature; absent = none. */
+  topK: count.optional(),
+  topP: z.number().gt(0).max(1).optional(),
+  minP: share.optional(),
   /** Plays at once. */
   concurrency: count.default(64),
   playTimeoutSeconds: positive.default(600),
@@ -249,6 +254,11 @@ const update = z.strictObject({
   klEstimator: z.enum(['k1', 'k2', 'k3']).default('k3'),
   /** Weight of the entropy bonus in the loss. */
   entropyCoefficient: z.number().nonnegative().default(0),
+  /**
+   * Where temperature or filters make the sampled distribution another than the policy's, tokens are weighted with the
+   * ratio of the two, at most this.
+   */
+  behaviourRatioLimit: positive.default(2),
   /** Whether every token or every action counts the same. */
   average: z.enum(['token', 'action']).default('token'),
   beta1: share.default(0.9),

@@ -1,7 +1,7 @@
 import { BoundaryError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import type { Adapter } from './lora.ts';
-import type { Draw, SamplingRule } from './sampling.ts';
+import { type Draw, isShaped, type SamplingRule } from './sampling.ts';
 import { checkTokens } from './token-logprobs.ts';
 
 /** One sequence to be continued. */
@@ -11,6 +11,8 @@ export type GenerationRequest = SamplingRule & {
   readonly adapter?: Adapter;
   readonly maxTokens: number;
   readonly stopTokens: readonly number[];
+  /** Asked after every token whether the tokens so far end the sequence. */
+  readonly isEnd?: (tokens: readonly number[]) => boolean;
 };
 
 /** A finished sequence. */
@@ -21,6 +23,8 @@ export type Generated = {
   readonly tokens: Int32Array;
   /** Of the raw distribution: temperature 1, unfiltered. */
   readonly logprobs: Float32Array;
+  /** Under the distribution that was sampled; absent where that is the raw one, or greedy. */
+  readonly behaviourLogprobs?: Float32Array;
   readonly stop: 'stop' | 'length';
 };
 
@@ -60,15 +64,15 @@ export type Row = {
   readonly request: GenerationRequest;
   readonly tokens: number[];
   readonly logprobs: number[];
+  /** Stays empty unless the request is shaped. */
+  readonly behaviour: number[];
   /** Tokens in the cache. */
   cached: number;
 };
 
 /** @throws BoundaryError("engine") when the decoder cannot continue the request's prompt */
-export function checkRequest(
-  { prompt, maxTokens, temperature }: GenerationRequest,
-  decoder: Decoder,
-): void {
+export function checkRequest(request: GenerationRequest, decoder: Decoder): void {
+  const { prompt, maxTokens, temperature, topK = 1, topP = 1, minP = 0 } = request;
   const { vocabSize, maxPositions } = decoder.config;
   checkTokens(prompt, vocabSize);
   const refuse = (what: string): never => {
@@ -77,6 +81,9 @@ export function checkRequest(
   if (prompt.length === 0) refuse('the prompt is empty; expected at least one token');
   if (!(maxTokens >= 1)) refuse(`maxTokens is ${maxTokens}; expected at least 1`);
   if (!(temperature >= 0)) refuse(`temperature is ${temperature}; expected 0 (greedy) or more`);
+  if (!(topK >= 1)) refuse(`topK is ${topK}; expected at least 1`);
+  if (!(topP > 0 && topP <= 1)) refuse(`topP is ${topP}; expected above 0, at most 1`);
+  if (!(minP >= 0 && minP <= 1)) refuse(`minP is ${minP}; expected 0 to 1`);
   if (prompt.length + maxTokens > maxPositions) {
     refuse(
       `${prompt.length} prompt tokens and ${maxTokens} new ones do not fit the model's ${maxPositions} positions`,
@@ -85,23 +92,27 @@ export function checkRequest(
 }
 
 /** Appends what was drawn to each row. */
-export function appendDraw({ tokens, logprobs }: Draw, rows: readonly Row[]): void {
+export function appendDraw({ tokens, logprobs, behaviour }: Draw, rows: readonly Row[]): void {
   const ids = tokens.toBigInt64Array();
   const values = logprobs.toFloat32Array();
+  const shaped = behaviour?.toFloat32Array();
   for (const [index, row] of rows.entries()) {
     row.tokens.push(Number(ids[index]));
     row.logprobs.push(values[index] ?? Number.NaN);
+    if (isShaped(row.request)) row.behaviour.push(shaped?.[index] ?? Number.NaN);
   }
 }
 
-/** The result of a row that has met a stop token or its limit. */
-export function resultOf({ id, request, tokens, logprobs }: Row): Generated | undefined {
-  const isStopped = request.stopTokens.includes(tokens.at(-1) ?? -1);
+/** The result of a row that has met a stop token, its own end or its limit. */
+export function resultOf({ id, request, tokens, logprobs, behaviour }: Row): Generated | undefined {
+  const isStopped =
+    request.stopTokens.includes(tokens.at(-1) ?? -1) || request.isEnd?.(tokens) === true;
   if (!isStopped && tokens.length < request.maxTokens) return undefined;
   return {
     id,
     tokens: Int32Array.from(tokens),
     logprobs: Float32Array.from(logprobs),
+    ...(behaviour.length > 0 && { behaviourLogprobs: Float32Array.from(behaviour) }),
     stop: isStopped ? 'stop' : 'length',
   };
 }

@@ -78,7 +78,7 @@ export class RowGenerator implements SequenceGenerator {
   submit(request: GenerationRequest): number {
     checkRequest(request, this.#decoder);
     const id = this.#nextId++;
-    this.#waiting.push({ id, request, tokens: [], logprobs: [], cached: 0 });
+    this.#waiting.push({ id, request, tokens: [], logprobs: [], behaviour: [], cached: 0 });
     return id;
   }
 

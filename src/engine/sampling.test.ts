@@ -10,13 +10,13 @@ const logits = [0.5, 0.1, 0.3, 0.1].map(Math.log);
 function draw(
   rule: Omit<SamplingRule, 'seed'>,
   count: number,
-): { counts: number[]; logprobs: Float32Array } {
+): { counts: number[]; logprobs: Float32Array; behaviour: Float32Array | undefined } {
   return noGrad(() =>
     tidy(() => {
       const rows = Array.from({ length: count }, () => ({ ...rule, seed: 7 }));
       const values = tensorOf(Float32Array.from(rows.flatMap(() => logits)), [count, 4]);
       const plan = planSampling(rows, 4, 'cpu');
-      const { tokens, logprobs } = drawTokens(
+      const { tokens, logprobs, behaviour } = drawTokens(
         values,
         plan,
         rows.map((_, position) => position),
@@ -24,7 +24,11 @@ function draw(
       const counts = [0, 0, 0, 0];
       for (const token of tokens.toBigInt64Array())
         counts[Number(token)] = (counts[Number(token)] ?? 0) + 1;
-      return { counts, logprobs: logprobs.toFloat32Array() };
+      return {
+        counts,
+        logprobs: logprobs.toFloat32Array(),
+        behaviour: behaviour?.toFloat32Array(),
+      };
     }),
   );
 }
@@ -49,6 +53,28 @@ describe('drawn tokens', () => {
     const { counts, logprobs } = draw({ temperature: 0 }, 3);
     expect(counts).toEqual([3, 0, 0, 0]);
     expect(logprobs[0]).toBeCloseTo(Math.log(0.5), 6);
+  });
+
+  it('stay above a share of the likeliest', () => {
+    // At least 0.25 × 0.5 = 0.125.
+    const { counts } = draw({ temperature: 1, minP: 0.25 }, 2000);
+    expect([counts[1], counts[3]]).toEqual([0, 0]);
+    expect(draw({ temperature: 1, minP: 0.15 }, 2000).counts[1]).toBeGreaterThan(0);
+    // Among the two likeliest, 0.25 and 0.09 at temperature ½, only the first has half of the first.
+    expect(draw({ temperature: 0.5, topK: 2, minP: 0.5 }, 500).counts).toEqual([500, 0, 0, 0]);
+  });
+
+  it('carry the log-prob they were drawn with where that is not the raw one', () => {
+    const { logprobs, behaviour } = draw({ temperature: 0.5, topK: 2 }, 50);
+    // 0.25 and 0.09 over 0.34, raw 0.5 and 0.3.
+    const expected = Array.from(logprobs, (raw) =>
+      Math.log(Math.abs(raw - Math.log(0.5)) < 1e-3 ? 0.25 / 0.34 : 0.09 / 0.34),
+    );
+    expected.forEach((value, index) => {
+      expect(behaviour?.[index]).toBeCloseTo(value, 5);
+    });
+    expect(draw({ temperature: 1 }, 3).behaviour).toBeUndefined();
+    expect(draw({ temperature: 0 }, 3).behaviour).toBeUndefined();
   });
 
   it('stay within the k likeliest', () => {

@@ -104,7 +104,11 @@ const settings: Settings = {
   ...{ unscoredShareLimit: 0.25, logprobGapLimit: 1e-3, learningRateAt: () => 0.1 },
   credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
   update: {
-    ...{ loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 }, average: 'token' },
+    ...{
+      loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 },
+      average: 'token',
+      behaviourRatioLimit: 2,
+    },
     ...{ epochs: 1, miniBatches: 1 },
     adam: { learningRate: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 },
   },

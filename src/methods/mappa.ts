@@ -30,6 +30,7 @@ export async function mappaStep(training: Training, step: number): Promise<Metri
     scope: String(step),
     samplers,
     temperature: settings.temperature,
+    ...(settings.filters && { filters: settings.filters }),
   });
   const requests = playRequests(tasks, settings.samplesPerTask);
   const judged = await playAndJudge(training, stage, requests, {

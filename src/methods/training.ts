@@ -8,7 +8,7 @@ import type { Metrics } from '../types/metrics.ts';
 import type { Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
-import type { Policy, Sampler, TrainingService } from '../types/training-service.ts';
+import type { Policy, SampleFilters, Sampler, TrainingService } from '../types/training-service.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import type { UpdateOptions } from '../update/update-policy.ts';
 
@@ -43,6 +43,8 @@ export type Settings = {
   readonly tasksPerStep: number;
   readonly samplesPerTask: number;
   readonly temperature: number;
+  /** What may be sampled while training; evaluations sample unfiltered. */
+  readonly filters?: SampleFilters;
   readonly concurrency: number;
   readonly playTimeoutMs: number;
   readonly maxActionTokens: number;
@@ -85,6 +87,7 @@ export function createStage(
     readonly scope: string;
     readonly samplers: ReadonlyMap<string, Sampler>;
     readonly temperature: number;
+    readonly filters?: SampleFilters;
   },
 ): Omit<Stage, 'stop'> {
   const { run, settings } = training;

@@ -6,7 +6,7 @@ import type { Message } from '../types/message.ts';
 import type { Workspace, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
-import type { Sampler, Sequence } from '../types/training-service.ts';
+import type { SampleFilters, SampleParams, Sampler } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import { runTools } from './run-tools.ts';
 import {
@@ -26,6 +26,7 @@ export type Stage = {
   readonly tools: ReadonlyMap<string, Tool>;
   readonly workspaces: Workspaces;
   readonly temperature: number;
+  readonly filters?: SampleFilters;
   readonly seed: number;
   /** Where in the run: a step (`12`) or an evaluation (`eval:base`). First part of every id and seed. */
   readonly scope: string;
@@ -261,7 +262,10 @@ function takePosition({ positions, stage }: Play, id: string): number {
   return turn;
 }
 
-type SampledAction = Pick<Action, 'policy' | 'seed' | 'tokens' | 'logprobs' | 'text' | 'stop'>;
+type SampledAction = Pick<
+  Action,
+  'policy' | 'seed' | 'tokens' | 'logprobs' | 'behaviourLogprobs' | 'text' | 'stop'
+>;
 
 async function sampleAction(
   play: Play,
@@ -271,22 +275,26 @@ async function sampleAction(
   const { stage } = play;
   const sampler = stage.samplers.get(agent) as Sampler;
   const seed = seedFor(stage.seed, at.id);
-  const { maxTokens } = stage.team.agents[agent] as AgentDeclaration;
-  const params = {
+  const { maxTokens, stopStrings } = stage.team.agents[agent] as AgentDeclaration;
+  const params: SampleParams = {
+    ...stage.filters,
     maxTokens: Math.min(maxTokens, stage.maxActionTokens),
     temperature: stage.temperature,
     seed,
     stopTokens: stage.tokenizer.eosTokenIds,
+    ...(stopStrings && { stopStrings }),
   };
-  const sequence = await sampler.sample(at.observation, params, { signal: play.signal });
-  const { tokens, logprobs, stop } = sequence;
-  const policy = { id: sampler.policyId ?? 'base', version: sequence.version };
-  return { policy, seed, tokens, logprobs, stop, text: textOf(stage.tokenizer, sequence) };
+  const { version, ...sampled } = await sampler.sample(at.observation, params, {
+    signal: play.signal,
+  });
+  const policy = { id: sampler.policyId ?? 'base', version };
+  return { policy, seed, ...sampled, text: textOf(stage.tokenizer, sampled.tokens) };
 }
 
-function textOf(tokenizer: Tokenizer, sequence: Sequence): string {
-  const { tokens, stop } = sequence;
-  return tokenizer.decode(stop === 'stop' ? tokens.subarray(0, -1) : tokens);
+/** Without the token that ended it; a stop string stays. */
+function textOf(tokenizer: Tokenizer, tokens: Int32Array): string {
+  const isEnded = tokenizer.eosTokenIds.includes(tokens.at(-1) ?? -1);
+  return tokenizer.decode(isEnded ? tokens.subarray(0, -1) : tokens);
 }
 
 function refuseOtherObservation(finished: Action, observation: Int32Array): void {

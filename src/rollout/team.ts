@@ -10,6 +10,8 @@ export type AgentDeclaration = {
   readonly instructions?: string;
   /** Most tokens one action may have. */
   readonly maxTokens: number;
+  /** Texts that end an action once it holds one of them, which stays part of it. */
+  readonly stopStrings?: readonly string[];
   /** Most actions one `act` may take: an action that calls a tool is followed by another. Default 1. */
   readonly maxTurns?: number;
   /** Names of tools, for example `python`. */

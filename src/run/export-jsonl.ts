@@ -10,6 +10,7 @@ const converters: Readonly<Record<string, (value: SQLOutputValue) => unknown>> =
   observation: (value) => [...new Int32Array(bufferOf(value))],
   tokens: (value) => [...new Int32Array(bufferOf(value))],
   logprobs: (value) => [...new Float32Array(bufferOf(value))],
+  behaviour_logprobs: (value) => [...new Float32Array(bufferOf(value))],
   tool_calls: (value) => JSON.parse(text(value)),
   tool_results: (value) => JSON.parse(text(value)),
   actions: (value) => JSON.parse(text(value)),

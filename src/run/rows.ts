@@ -31,6 +31,7 @@ export function actionToRow(scope: Scope, action: Action): InputRow {
     observation_text: action.observationText,
     tokens: bytesOf(action.tokens),
     logprobs: bytesOf(action.logprobs),
+    behaviour_logprobs: action.behaviourLogprobs ? bytesOf(action.behaviourLogprobs) : null,
     text: action.text,
     tool_calls: JSON.stringify(action.toolCalls),
     tool_results: JSON.stringify(action.toolResults),
@@ -52,6 +53,9 @@ export function rowToAction(row: OutputRow): Action {
     observationText: text(row.observation_text),
     tokens: new Int32Array(bufferOf(row.tokens)),
     logprobs: new Float32Array(bufferOf(row.logprobs)),
+    ...(row.behaviour_logprobs instanceof Uint8Array && {
+      behaviourLogprobs: new Float32Array(bufferOf(row.behaviour_logprobs)),
+    }),
     text: text(row.text),
     toolCalls: JSON.parse(text(row.tool_calls)) as ToolCall[],
     toolResults: JSON.parse(text(row.tool_results)) as ToolResult[],

@@ -16,6 +16,7 @@ test('What was recorded comes back bit for bit', () => {
     // Views into the middle of a buffer, as engines hand them out.
     tokens: Int32Array.from([9, 1, -1, 2147483647]).subarray(1),
     logprobs: Float32Array.from([0, -0.1, Number.NEGATIVE_INFINITY, Number.NaN]).subarray(1),
+    behaviourLogprobs: Float32Array.from([-0.5, -0.25, -1]),
     text: 'naïve\u0000 \ud83d\ude42 \ud83d \ufffe0000 </script>',
     toolCalls: [{ tool: 'python', input: '1', invalid: 'no fence' }],
     toolResults: [{ tool: 'python', status: 'timeout', output: '', durationMs: 0.1 + 0.2 }],

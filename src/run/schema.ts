@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -51,7 +51,10 @@ CREATE TABLE second_feedback (
 `;
 
 /** From which version → what makes it the next one. */
-export const migrations: Readonly<Record<number, string>> = { 1: rescoreTables };
+export const migrations: Readonly<Record<number, string>> = {
+  1: rescoreTables,
+  2: 'ALTER TABLE actions ADD COLUMN behaviour_logprobs BLOB',
+};
 
 export const schemaSql = `
 CREATE TABLE run (
@@ -77,7 +80,8 @@ CREATE TABLE actions (
   text TEXT NOT NULL,
   tool_calls TEXT NOT NULL,
   tool_results TEXT NOT NULL,
-  stop TEXT NOT NULL CHECK (stop IN ('stop', 'length'))
+  stop TEXT NOT NULL CHECK (stop IN ('stop', 'length')),
+  behaviour_logprobs BLOB
 ) STRICT;
 CREATE INDEX actions_of_scope ON actions (scope);
 

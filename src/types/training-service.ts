@@ -101,21 +101,33 @@ export type Ticket<Result> = {
   readonly result: Promise<Result>;
 };
 
-export type SampleParams = {
+/** What may be drawn, after the temperature and in this order. */
+export type SampleFilters = {
+  /** The k likeliest tokens. */
+  readonly topK?: number;
+  /** The likeliest tokens that together hold this share, above 0. */
+  readonly topP?: number;
+  /** Tokens at least this many times as probable as the likeliest, 0 to 1. */
+  readonly minP?: number;
+};
+
+export type SampleParams = SampleFilters & {
   readonly maxTokens: number;
   /** 0 = greedy. */
   readonly temperature: number;
-  readonly topP?: number;
-  readonly topK?: number;
   readonly seed: number;
   readonly stopTokens: readonly number[];
+  /** Texts that end the sequence once they stand in it; the tokens that complete one are included. */
+  readonly stopStrings?: readonly string[];
 };
 
 export type Sequence = {
-  /** Sampled ids, the stop token included. */
+  /** Sampled ids, the stop token or the tokens of a stop string included. */
   readonly tokens: Int32Array;
   /** Of the raw distribution (temperature 1, unfiltered), recorded while sampling. */
   readonly logprobs: Float32Array;
+  /** Of the distribution that was sampled, after temperature and filters; absent where that is the raw one, or greedy. */
+  readonly behaviourLogprobs?: Float32Array;
   readonly stop: 'stop' | 'length';
   readonly version: number;
 };

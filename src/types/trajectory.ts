@@ -21,6 +21,8 @@ export type Action = {
   readonly tokens: Int32Array;
   /** Log-probability of each sampled token under the policy, recorded by the sampler (temperature 1, unfiltered). */
   readonly logprobs: Float32Array;
+  /** Of each sampled token after temperature and filters; absent where those change nothing. */
+  readonly behaviourLogprobs?: Float32Array;
   /** The sampled tokens as text, without the stop token. */
   readonly text: string;
   readonly toolCalls: readonly ToolCall[];

@@ -44,15 +44,31 @@ describe('averages', () => {
   ];
 
   test('by token, all six tokens weigh a sixth', () => {
-    const [one, two] = assembleData(credited, 'token');
+    const [one, two] = assembleData(credited, { average: 'token', behaviourRatioLimit: 2 });
     expect([...(one?.weights ?? [])]).toEqual([0, 0, Math.fround(1 / 6), Math.fround(1 / 6)]);
     expect([...(two?.weights ?? [])]).toEqual(Array(4).fill(Math.fround(1 / 6)));
     expect([...(one?.advantages ?? [])]).toEqual([0, 0, 2, 3]);
   });
 
   test('by action, the short action’s tokens weigh more', () => {
-    const [one, two] = assembleData(credited, 'action');
+    const [one, two] = assembleData(credited, { average: 'action', behaviourRatioLimit: 2 });
     expect([...(one?.weights ?? [])]).toEqual([0, 0, 0.25, 0.25]);
     expect([...(two?.weights ?? [])]).toEqual(Array(4).fill(0.125));
   });
+});
+
+test('a token counts as often as the policy itself would have drawn it, up to the limit', () => {
+  // Sampled with probabilities 1/2 and 1/8 where the policy has 1/4 and 1: ratios 1/2 and 8, held at 3.
+  const shaped: Action = {
+    ...first,
+    logprobs: Float32Array.of(Math.log(0.25), 0),
+    behaviourLogprobs: Float32Array.of(Math.log(0.5), Math.log(0.125)),
+  };
+  const credited = [{ action: shaped, reward: 1, advantages: Float32Array.of(1, 1) }];
+  const [datum] = assembleData(credited, { average: 'token', behaviourRatioLimit: 3 });
+  const weights = [...(datum?.weights ?? [])];
+  expect(weights.slice(0, 2)).toEqual([0, 0]);
+  expect(weights[2]).toBeCloseTo(0.25, 6);
+  expect(weights[3]).toBeCloseTo(1.5, 6);
+  expect([...(datum?.oldLogprobs ?? [])]).toEqual([0, 0, ...shaped.logprobs]);
 });

@@ -33,10 +33,30 @@ export function actionPart(action: Action, perTarget: Float32Array): Float32Arra
 }
 
 /**
- * Rows of one mini-batch for a policy-gradient loss. An engine sums over tokens, so the average is in the weights:
- * 1/(tokens of the mini-batch) for `token`, 1/(actions × tokens of the action) for `action`.
+ * How often a token would have been drawn from the policy itself for each time it was drawn, at most `limit`; 1 where
+ * the policy itself was sampled. The loss's own ratio then measures from the policy, so that it starts at 1.
+ *
+ * @see Hilton et al. 2022, arXiv:2110.00641 (behaviour and proximal policy apart), truncated as in Espeholt et al. 2018
  */
-export function assembleData(credited: readonly CreditedAction[], average: LossAverage): Datum[] {
+function behaviourRatios({ logprobs, behaviourLogprobs }: Action, limit: number): Float32Array {
+  return logprobs.map((logprob, token) => {
+    const behaviour = behaviourLogprobs?.[token] ?? logprob;
+    return Math.min(Math.exp(logprob - behaviour), limit);
+  });
+}
+
+/**
+ * Rows of one mini-batch for a policy-gradient loss. An engine sums over tokens, so the average is in the weights:
+ * 1/(tokens of the mini-batch) for `token`, 1/(actions × tokens of the action) for `action`; they also hold the ratio
+ * between the policy and the distribution that was sampled.
+ */
+export function assembleData(
+  credited: readonly CreditedAction[],
+  {
+    average,
+    behaviourRatioLimit,
+  }: { readonly average: LossAverage; readonly behaviourRatioLimit: number },
+): Datum[] {
   const tokens = credited.reduce((sum, { action }) => sum + action.tokens.length, 0);
   return credited.map(({ action, advantages, referenceLogprobs }) => {
     const datum = datumOf(action);
@@ -49,7 +69,9 @@ export function assembleData(credited: readonly CreditedAction[], average: LossA
     };
     return {
       ...datum,
-      weights: new Float32Array(datum.target.length).fill(1 / divisor, first),
+      weights: aligned(
+        behaviourRatios(action, behaviourRatioLimit).map((ratio) => ratio / divisor),
+      ),
       advantages: aligned(advantages),
       ...(referenceLogprobs && { referenceLogprobs: aligned(referenceLogprobs) }),
     };

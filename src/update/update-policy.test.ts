@@ -49,7 +49,12 @@ function notingPolicy(gradNorm = 2) {
 }
 
 const options: UpdateOptions = {
-  ...{ loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 }, average: 'token', seed: 1 },
+  ...{
+    loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 },
+    average: 'token',
+    seed: 1,
+    behaviourRatioLimit: 2,
+  },
   ...{ epochs: 1, miniBatches: 2, logprobGapLimit: 1 },
   adam: { learningRate: 0.5, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 },
 };

@@ -9,6 +9,8 @@ import { actionPart, assembleData, type LossAverage } from './assemble-data.ts';
 export type UpdateOptions = {
   readonly loss: Loss;
   readonly average: LossAverage;
+  /** Most that a token counts for being rarer under the sampled distribution than under the policy. */
+  readonly behaviourRatioLimit: number;
   /** Passes over the step's actions. */
   readonly epochs: number;
   /** Optimiser steps in each pass; the actions are dealt out to them as evenly as they go. */
@@ -42,7 +44,7 @@ export async function updatePolicy(
   let gap: number | undefined;
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     for (const actions of deal(shuffled(credited, random), options.miniBatches)) {
-      const pass = policy.forwardBackward(assembleData(actions, options.average), options.loss);
+      const pass = policy.forwardBackward(assembleData(actions, options), options.loss);
       gap ??= refuseWideGap(policy.id, gapOf(actions, (await pass.result).logprobs), options);
       const step = policy.optimStep(options.adam);
       const [passed, { gradNorm }] = await Promise.all([pass.result, step.result]);

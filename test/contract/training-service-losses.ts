@@ -16,9 +16,9 @@ import {
   teach,
 } from './training-service-lesson.ts';
 
-/** What a service that offers every loss and value heads must do, besides `describeTrainingService`. */
+/** What a service that offers every loss, value heads and filters of sampling must do, besides `describeTrainingService`. */
 export function describeTrainingLosses(name: string, under: ServiceUnderTest): void {
-  describe(`${name} with every loss`, () => {
+  describe(`${name} with every loss and filter`, () => {
     let service: TrainingService;
     let directory: string;
 
@@ -34,6 +34,12 @@ export function describeTrainingLosses(name: string, under: ServiceUnderTest): v
 
     const newPolicy = (id: string) => service.createPolicy({ id, seed: 1, rank: 4 });
 
+    const taughtPolicy = async () => {
+      const policy = await newPolicy('taught');
+      await teach(policy);
+      return policy;
+    };
+
     /** One pass and one step; @returns the pass's metrics */
     const stepOn = async (policy: Policy, data: readonly Datum[], loss: Loss) => {
       const pass = policy.forwardBackward(data, loss);
@@ -47,6 +53,27 @@ export function describeTrainingLosses(name: string, under: ServiceUnderTest): v
         (datum, row): Datum => ({ ...datum, referenceLogprobs: logprobs[row] as Float32Array }),
       );
     };
+
+    it('records what a shaped distribution sampled with beside the raw log-probabilities', async () => {
+      const sampler = await samplerOf(await taughtPolicy());
+      const shaped = { ...params, temperature: 0.7, topK: 8, topP: 0.9, minP: 0.01 };
+      const [plain, other] = await Promise.all([
+        sampler.sample(prompt, params),
+        sampler.sample(prompt, shaped),
+      ]);
+      expect(plain.behaviourLogprobs).toBeUndefined();
+      expect(other.behaviourLogprobs).toHaveLength(other.tokens.length);
+      const scored = await sampler.logprobs(Int32Array.of(...prompt, ...other.tokens));
+      expectClose(scored.subarray(prompt.length), other.logprobs, 1e-5);
+      expect(await sampler.sample(prompt, shaped)).toEqual(other);
+    });
+
+    it('refuses filters that leave nothing', async () => {
+      const sampler = await samplerOf(await newPolicy('a'));
+      await expect(sampler.sample(prompt, { ...params, topP: 0 })).rejects.toThrow(/topP is 0/);
+      await expect(sampler.sample(prompt, { ...params, topK: 0 })).rejects.toThrow(/topK is 0/);
+      await expect(sampler.sample(prompt, { ...params, minP: 2 })).rejects.toThrow(/minP is 2/);
+    });
 
     it.each([
       { kind: 'gspo', clipLow: 0.8, clipHigh: 1.2 },

@@ -1,5 +1,6 @@
 import type { Decoder } from '../../engine/decoder.ts';
 import type { SamplingPool } from './sampling-pool.ts';
+import type { Decode } from './stop-strings.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 /** What the policies and samplers of one local service share. */
@@ -13,6 +14,8 @@ export type EngineRoom = {
   readonly isCheckpointed: boolean;
   /** What adapters name as their base model. */
   readonly modelName: string;
+  /** Absent = stop strings are refused. */
+  readonly decode: Decode | undefined;
   readonly wake: () => void;
   readonly countTrained: (tokens: number) => void;
 };

@@ -4,6 +4,7 @@ import type { SampleParams, Sampler, Sequence } from '../../types/training-servi
 import { checkTokens } from './check-data.ts';
 import type { EngineRoom } from './engine-room.ts';
 import { runPass } from './run-pass.ts';
+import { stopRule } from './stop-strings.ts';
 import type { UnitsOfWork } from './work-queue.ts';
 
 /** Where a sampler's weights come from; tensors may be used from `acquire` to `release`. */
@@ -25,11 +26,13 @@ export function createLocalSampler(
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Sequence> => {
     checkTokens(prompt, 'the prompt', room.decoder.config);
+    const { stopStrings = [] } = params;
+    const isEnd = stopStrings.length === 0 ? undefined : stopRule(stopStrings, room.decode);
     const adapter = lease.acquire();
     try {
-      const request = { ...params, prompt, ...(adapter && { adapter }) };
-      const { tokens, logprobs, stop } = await room.pool.sample(request, options.signal);
-      return { tokens, logprobs, stop, version: identity.version };
+      const request = { ...params, prompt, ...(adapter && { adapter }), ...(isEnd && { isEnd }) };
+      const { id: _, ...sampled } = await room.pool.sample(request, options.signal);
+      return { ...sampled, version: identity.version };
     } finally {
       lease.release();
     }

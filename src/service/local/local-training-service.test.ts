@@ -185,6 +185,34 @@ describe('data in any amount', () => {
   });
 });
 
+describe('stop strings', () => {
+  /** Token 1 is `b`, and so on. */
+  const decode = (tokens: Iterable<number>) =>
+    String.fromCharCode(...Array.from(tokens, (token) => 97 + token));
+
+  it('end a sequence at the token that completes one, and leave other rows alone', async () => {
+    const other = await createLocalTrainingService({ model, seed: 3, decode });
+    const sampler = await other.baseSampler();
+    const free = await sampler.sample(prompt, params);
+    const text = decode(free.tokens.slice(3, 6));
+    const [stopped, untouched] = await Promise.all([
+      sampler.sample(prompt, { ...params, stopStrings: [text] }),
+      sampler.sample(prompt, params),
+    ]);
+    const end = decode(free.tokens).indexOf(text) + 3;
+    expect(stopped.stop).toBe('stop');
+    expect(stopped.tokens).toEqual(free.tokens.slice(0, end));
+    expect(untouched).toEqual(free);
+    await other.close();
+  });
+
+  it('are refused by a service that knows no text', async () => {
+    const sampler = await service.baseSampler();
+    const refused = sampler.sample(prompt, { ...params, stopStrings: ['a'] });
+    await expect(refused).rejects.toThrow(/create the service with `decode`/);
+  });
+});
+
 describe('the order of one policy', () => {
   it('refuses to save a state that would lose a gradient', async () => {
     const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });

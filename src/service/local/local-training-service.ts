@@ -13,6 +13,7 @@ import { LocalPolicy } from './local-policy.ts';
 import { createLocalSampler } from './local-sampler.ts';
 import { restoreOptimizer } from './optimizer-file.ts';
 import { createSamplingPool } from './sampling-pool.ts';
+import type { Decode } from './stop-strings.ts';
 import { addValueHead, createTrainableAdapter, createTrainableDecoder } from './trainable.ts';
 import { startWorkLoop, type WorkSource } from './work-loop.ts';
 import { createWorkQueue, type WorkQueue } from './work-queue.ts';
@@ -34,6 +35,8 @@ export type LocalTrainingServiceOptions = (
   readonly microBatchTokens?: number;
   /** Computes activations again on the way back: less memory, about a third more work. Default false. */
   readonly gradientCheckpointing?: boolean;
+  /** The model's tokenizer, for stop strings. */
+  readonly decode?: Decode;
 };
 
 export type LocalTrainingService = TrainingService & {
@@ -87,6 +90,7 @@ class LocalService implements LocalTrainingService {
       scoring: createWorkQueue(wake),
       microBatchTokens: options.microBatchTokens ?? 4096,
       isCheckpointed: options.gradientCheckpointing ?? false,
+      decode: options.decode,
       modelName: 'modelDirectory' in options ? options.modelDirectory : '',
       wake,
       countTrained: (tokens) => {
