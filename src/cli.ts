@@ -66,6 +66,14 @@ function report(error: unknown): number {
   return ['config', 'task'].includes(error.boundary) ? exitCodes.usage : exitCodes.outside;
 }
 
+// Code of the user's, such as a promise that a team's play does not wait for, may fail where nothing can catch it.
+process.on('unhandledRejection', (error) => {
+  console.error(
+    'teamtune: a promise that nobody waits for was rejected; the run goes on without it:',
+  );
+  console.error(error);
+});
+
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {

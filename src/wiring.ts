@@ -53,6 +53,7 @@ export async function wire(
   options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
 ): Promise<Wired> {
   const tasks = await readTrainingTasks(config);
+  if (config.credit.source === 'outcome') refuseUngradable(tasks, 'tasks.train');
   const heldOut = await readHeldOut(config);
   for (const set of heldOut) warnOfOverlap(tasks, set, options.watch);
   return wireRun(config, { ...options, tasks, heldOut, coach: await createCoach(config) });
@@ -65,14 +66,19 @@ export async function wire(
  */
 export async function wireEvaluation(
   config: RunConfig,
-  options: { readonly directory: string; readonly checkpoint?: string; readonly watch: Watch },
+  options: {
+    readonly directory: string;
+    readonly resume: boolean;
+    readonly checkpoint?: string;
+    readonly watch: Watch;
+  },
 ): Promise<Wired> {
   if (config.tasks.heldOut === undefined) {
     throw new BoundaryError('config', 'tasks.heldOut is missing: there is nothing to evaluate on');
   }
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const heldOut = await readHeldOut(config);
-  const parts = { ...options, resume: false, tasks: [], heldOut, coach: unaskedCoach };
+  const parts = { ...options, tasks: [], heldOut, coach: unaskedCoach };
   return wireRun(config, parts);
 }
 
@@ -93,16 +99,20 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const tokenizer = await loadTokenizer(config.model.path);
     const tools = await createTools(config);
     closers.unshift(...[...tools.values()].map(({ close }) => close));
+    const service = await createService(config, tokenizer);
+    closers.unshift(service.close);
+    // Only now: a start that fails for want of a model, say, must not leave a run in the folder.
     const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
     closers.unshift(() => run.close());
-    run.setConfig(configAsJson(config));
+    run.setConfig({
+      ...configAsJson(config, { tasks, heldOut }),
+      ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
+    });
     const workspaces = openWorkspaces(
       join(directory, 'workspaces'),
       limitsOf(config.rollout.sandbox, sandboxSettings(config)),
     );
     closers.unshift(workspaces.close);
-    const service = await createService(config, tokenizer);
-    closers.unshift(service.close);
     const restored = resume ? await restorePoint(run) : undefined;
     const folder = restored?.directory ?? parts.checkpoint;
     const policies = await createPolicies(service, config, folder);
@@ -145,11 +155,23 @@ async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly Task[]>
 
 async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]> {
   const sets = tasks.heldOut === undefined ? [] : heldOutSets(tasks.heldOut);
-  const read = sets.map(async ({ name, source }) => ({
-    ...(name === undefined ? {} : { name }),
-    tasks: await readTasks(source),
-  }));
+  const read = sets.map(async ({ name, source }) => {
+    const heldOut = await readTasks(source);
+    refuseUngradable(heldOut, name === undefined ? 'tasks.heldOut' : `tasks.heldOut.${name}`);
+    return { ...(name === undefined ? {} : { name }), tasks: heldOut };
+  });
   return Promise.all(read);
+}
+
+/** What has no answer cannot be graded, and must not count as wrong. */
+function refuseUngradable(tasks: readonly Task[], key: string): void {
+  const ungradable = tasks.filter(({ answer }) => answer === undefined);
+  const [first] = ungradable;
+  if (first === undefined) return;
+  throw new BoundaryError(
+    'task',
+    `${key}: ${ungradable.length} of ${tasks.length} tasks have no answer to grade against, the first is ${first.id}; give every task an \`answer\`, or leave these out`,
+  );
 }
 
 function warnOfOverlap(tasks: readonly Task[], { name, tasks: heldOut }: HeldOutSet, watch: Watch) {

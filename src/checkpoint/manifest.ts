@@ -49,7 +49,7 @@ export async function readManifest(directory: string): Promise<Manifest> {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error);
     throw new BoundaryError(
       'checkpoint',
-      `checkpoint ${directory} has no usable ${manifestName} (${reason}): resume from another checkpoint`,
+      `checkpoint ${directory} has no usable ${manifestName} (${reason}): name another checkpoint, or start the run anew in another folder`,
       { cause: error },
     );
   }
@@ -62,7 +62,7 @@ export async function verifyFiles(directory: string, manifest: Manifest): Promis
     if (problem === undefined) continue;
     throw new BoundaryError(
       'checkpoint',
-      `checkpoint ${directory}: ${name} ${problem}; resume from an earlier checkpoint, or copy this one again`,
+      `checkpoint ${directory}: ${name} ${problem}; copy this checkpoint again from where it is whole, or start the run anew in another folder`,
     );
   }
 }

@@ -1,10 +1,15 @@
+import { inspect } from 'node:util';
+import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 
-type Verdict =
-  | number
-  | { readonly score: number; readonly reason: string }
-  | { readonly unscored: string };
+const points = z.number().min(0).max(10);
+const verdictSchema = z.union([
+  points.transform((score) => ({ score, reason: '' })),
+  z.object({ score: points, reason: z.string().default('') }),
+  z.object({ unscored: z.string() }),
+]);
+type Verdict = z.input<typeof verdictSchema>;
 
 /**
  * A coach from a plain function: points 0–10, points with a reason, or why there are none.
@@ -38,14 +43,15 @@ async function ask(
   }
 }
 
-function toFeedback(verdict: Verdict, actionId: string): Feedback {
-  if (typeof verdict === 'object' && 'unscored' in verdict) {
-    return { kind: 'unscored', actionId, cause: verdict.unscored };
+/** What comes from the user's code may be anything. */
+function toFeedback(verdict: unknown, actionId: string): Feedback {
+  const parsed = verdictSchema.safeParse(verdict);
+  if (!parsed.success) {
+    throw new BoundaryError(
+      'coach',
+      `the coach function gave ${inspect(verdict)} for action ${actionId}; expected points from 0 to 10, { score, reason }, or { unscored: why }`,
+    );
   }
-  const { score, reason } = typeof verdict === 'number' ? { score: verdict, reason: '' } : verdict;
-  if (score >= 0 && score <= 10) return { kind: 'scored', actionId, score, reason, blame: 'none' };
-  throw new BoundaryError(
-    'coach',
-    `the coach function gave ${score} points to action ${actionId}; expected 0 to 10, or { unscored: why }`,
-  );
+  if ('unscored' in parsed.data) return { kind: 'unscored', actionId, cause: parsed.data.unscored };
+  return { kind: 'scored', actionId, ...parsed.data, blame: 'none' };
 }

@@ -1,13 +1,13 @@
-import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { loadConfig } from '../config/load-config.ts';
-import { BoundaryError } from '../errors.ts';
 import { type Evaluation, evaluateSets } from '../evaluate.ts';
 import { agentNames } from '../rollout/team.ts';
 import { readEvaluationName } from '../run/evaluation-name.ts';
 import { wireEvaluation } from '../wiring.ts';
 import { type Command, optional, repeated } from './command.ts';
+import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
+import { refuseWrongDirectory } from './run-directory.ts';
 import { resultOf } from './run-training.ts';
 
 export const evaluateCommand: Command = {
@@ -28,24 +28,28 @@ export const evaluateCommand: Command = {
       type: 'string',
       help: 'folder of the record (default: runs/ and the name, with -evaluation)',
     },
+    resume: { type: 'boolean', help: 'go on with the evaluation in that folder' },
   },
   run: async (request) => {
     const config = await loadConfig(request.operands[0] as string, repeated(request, 'set'));
     const directory = resolve(
       optional(request, 'output') ?? join('runs', `${config.name}-evaluation`),
     );
-    refuseTakenDirectory(directory);
+    const resume = request.values.resume === true;
+    refuseWrongDirectory(directory, { resume, what: 'evaluation' });
     const watch = createProgress(screenFor(request.json ? process.stderr : process.stdout), {
       steps: 0,
       agents: agentNames(config.team),
     });
     const checkpoint = optional(request, 'checkpoint');
     const { training, close } = await wireEvaluation(config, {
-      ...{ directory, watch },
+      ...{ directory, resume, watch },
       ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
     });
     try {
-      const evaluations = await evaluateSets(training, 'evaluation');
+      const evaluations = await explainInterrupt('the same command with --resume goes on', () =>
+        evaluateSets(training, 'evaluation'),
+      );
       if (!request.json) {
         for (const evaluation of evaluations) console.log(describeVotes(evaluation));
         console.log(`record: ${directory}`);
@@ -72,13 +76,4 @@ function resultsOf(evaluations: readonly Evaluation[]): object {
   }));
   const named = results.flatMap(({ set, result }) => (set === undefined ? [] : [[set, result]]));
   return named.length === 0 ? (results[0]?.result ?? {}) : { sets: Object.fromEntries(named) };
-}
-
-/** An evaluation is one fact: it is not gone on with, and not written over. */
-function refuseTakenDirectory(directory: string): void {
-  if (!existsSync(join(directory, 'run.db'))) return;
-  throw new BoundaryError(
-    'config',
-    `${directory} already holds a record; name another folder with --output`,
-  );
 }

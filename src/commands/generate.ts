@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BoundaryError } from '../errors.ts';
+import { BoundaryError, messageOf } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import { type Command, integer, optional, type Request, required } from './command.ts';
 import { modelOptions, withSampler } from './open-sampler.ts';
@@ -54,6 +54,14 @@ async function stopTokensOf(directory: string): Promise<number[]> {
   return [];
 }
 
+function endNamedIn(json: string, file: string): unknown {
+  try {
+    return JSON.parse(json)?.eos_token_id;
+  } catch (cause) {
+    throw new BoundaryError('config', `${file} is no JSON: ${messageOf(cause)}`, { cause });
+  }
+}
+
 async function endOfSequence(file: string): Promise<number[] | undefined> {
   let text: string;
   try {
@@ -62,7 +70,7 @@ async function endOfSequence(file: string): Promise<number[] | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new BoundaryError('config', `${file} cannot be read`, { cause: error });
   }
-  const end: unknown = JSON.parse(text).eos_token_id;
+  const end = endNamedIn(text, file);
   if (typeof end === 'number') return [end];
   return Array.isArray(end) ? end.filter((id) => typeof id === 'number') : undefined;
 }

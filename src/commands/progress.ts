@@ -7,6 +7,9 @@ export type Screen = {
   readonly write: (text: string) => void;
 };
 
+/** Where lines do not move, what a run waits for is said when nothing else was for so long. */
+const plainReminderMs = 30_000;
+
 /** Progress of a run as people like to watch it. */
 export function createProgress(
   screen: Screen,
@@ -15,6 +18,8 @@ export function createProgress(
   const started = performance.now();
   let firstStep: number | undefined;
   let shown = false;
+  let lastLine = started;
+  let awaited: string | undefined;
   const clear = () => {
     if (shown) screen.write('\r\x1b[2K');
     shown = false;
@@ -22,12 +27,20 @@ export function createProgress(
   const line = (text: string) => {
     clear();
     screen.write(`${text}\n`);
+    lastLine = performance.now();
   };
+  const remind = () => {
+    if (awaited !== undefined && performance.now() - lastLine >= plainReminderMs) line(awaited);
+  };
+  // Unreferenced: it must not keep a finished process alive.
+  if (!screen.isTerminal) setInterval(remind, plainReminderMs / 10).unref();
   return {
     note: (text) => line(`  ${text}`),
     waiting: (what, done, of) => {
+      const text = `  waiting for ${what}: ${done}/${of}`;
+      awaited = text;
       if (!screen.isTerminal) return;
-      screen.write(`\r\x1b[2K  waiting for ${what}: ${done}/${of}`);
+      screen.write(`\r\x1b[2K${text}`);
       shown = true;
     },
     step: (step, metrics) => {

@@ -9,6 +9,7 @@ import type { RunConfig } from '../config/schema.ts';
 import { agentNames } from '../rollout/team.ts';
 import { openRun } from '../run/run-store.ts';
 import { type Command, repeated } from './command.ts';
+import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, duration, type Screen, screenFor } from './progress.ts';
 import { runTraining } from './run-training.ts';
 import { describeResult } from './train.ts';
@@ -40,7 +41,9 @@ export const quickstartCommand: Command = {
       `training: ${steps} steps of ${config.rollout.tasksPerStep} plays; a coach scores every action 0–10\n`,
     );
     const watch = createProgress(screen, { steps, agents: agentNames(config.team) });
-    const result = await runTraining(config, { ...place, watch });
+    const result = await explainInterrupt('the same command goes on where it stopped', () =>
+      runTraining(config, { ...place, watch }),
+    );
     if (!request.json) console.log(describeResult(result));
     return result;
   },
@@ -75,11 +78,17 @@ function nextRunDirectory(
   }
 }
 
+/** As a run stores them; undefined where `--set` named a file instead, which is then not gone on with. */
+function tasksInCode({ tasks: { train, heldOut } }: RunConfig): Parameters<typeof configAsJson>[1] {
+  if (typeof train === 'string' || !Array.isArray(heldOut)) return undefined;
+  return { tasks: train, heldOut: [{ tasks: heldOut }] };
+}
+
 function isInterrupted(directory: string, config: RunConfig): boolean {
   const run = openRun(directory, { mode: 'read' });
   try {
     const isFinished = run.evaluations().some(({ name }) => name === 'trained');
-    const wanted: unknown = JSON.parse(JSON.stringify(configAsJson(config)));
+    const wanted: unknown = JSON.parse(JSON.stringify(configAsJson(config, tasksInCode(config))));
     return !isFinished && isDeepStrictEqual(run.resolvedConfig, wanted);
   } finally {
     run.close();

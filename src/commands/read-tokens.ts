@@ -2,7 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 
-const sequences = z.array(z.array(z.int().nonnegative()).min(1)).min(1);
+const sequences = z
+  .array(
+    z
+      .array(
+        z
+          .int()
+          .nonnegative()
+          .max(2 ** 31 - 1),
+      )
+      .min(1),
+  )
+  .min(1);
 
 /** Reads a JSON file with an array of arrays of token ids. @throws BoundaryError("config") naming the file and place */
 export async function readTokens(file: string): Promise<Int32Array[]> {

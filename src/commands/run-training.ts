@@ -113,11 +113,12 @@ function agentResults(run: Run, agents: readonly string[]): Record<string, Agent
       ? undefined
       : scores.reduce((sum, score) => sum + score, 0) / scores.length;
   };
-  const edge = Math.min(3, steps.length);
+  // No step is both among the first and the last; of one step there is only the last.
+  const edge = Math.min(3, Math.floor(steps.length / 2));
   return Object.fromEntries(
     agents.map((agent) => {
       const firstScore = meanScore(agent, steps.slice(0, edge));
-      const lastScore = meanScore(agent, steps.slice(-edge));
+      const lastScore = meanScore(agent, steps.slice(-Math.max(1, edge)));
       return [
         agent,
         {

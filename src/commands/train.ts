@@ -1,10 +1,10 @@
-import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { loadConfig } from '../config/load-config.ts';
-import { BoundaryError } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
 import { type Command, optional, repeated } from './command.ts';
+import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, duration, percent, screenFor } from './progress.ts';
+import { refuseWrongDirectory } from './run-directory.ts';
 import { runTraining, type TrainingResult } from './run-training.ts';
 
 export const trainCommand: Command = {
@@ -28,27 +28,19 @@ export const trainCommand: Command = {
       optional(request, 'output') ?? config.output ?? join('runs', config.name),
     );
     const resume = request.values.resume === true;
-    refuseWrongDirectory(directory, resume);
+    refuseWrongDirectory(directory, { resume, what: 'run' });
     const watch = createProgress(screenFor(request.json ? process.stderr : process.stdout), {
       steps: config.training.steps,
       agents: agentNames(config.team),
     });
-    const result = await runTraining(config, { directory, resume, watch });
+    const kept = `what was finished is in ${directory}; the same command with --resume goes on`;
+    const result = await explainInterrupt(kept, () =>
+      runTraining(config, { directory, resume, watch }),
+    );
     if (!request.json) console.log(describeResult(result));
     return result;
   },
 };
-
-function refuseWrongDirectory(directory: string, resume: boolean): void {
-  const exists = existsSync(join(directory, 'run.db'));
-  if (exists === resume) return;
-  throw new BoundaryError(
-    'config',
-    exists
-      ? `${directory} already holds a run; add --resume to go on with it, or name another folder with --output`
-      : `there is no run to resume in ${directory}; leave out --resume to start one`,
-  );
-}
 
 /** The result as a person reads it. */
 export function describeResult(result: TrainingResult): string {
@@ -62,10 +54,9 @@ export function describeResult(result: TrainingResult): string {
     );
   }
   for (const [agent, { firstScore, lastScore }] of Object.entries(result.perAgent)) {
-    if (firstScore === undefined || lastScore === undefined) continue;
-    lines.push(
-      `  ${agent.padEnd(12)} coach ${firstScore.toFixed(1)} → ${lastScore.toFixed(1)} of 10`,
-    );
+    if (lastScore === undefined) continue;
+    const start = firstScore === undefined ? '' : `${firstScore.toFixed(1)} → `;
+    lines.push(`  ${agent.padEnd(12)} coach ${start}${lastScore.toFixed(1)} of 10`);
   }
   lines.push(`took ${duration(result.trainSeconds)}; report: ${result.report}`);
   return lines.join('\n');

@@ -5,6 +5,8 @@ import { closest } from 'fastest-levenshtein';
 import type { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
+import { hashOf } from '../run/configuration.ts';
+import type { Task } from '../types/task.ts';
 import {
   type HeldOutChoice,
   heldOutSets,
@@ -228,15 +230,33 @@ function unwrap(schema: unknown): unknown {
   return typeof inner === 'function' ? inner.call(schema) : schema;
 }
 
-/** The resolved config as plain JSON, as it is stored with the run. */
-export function configAsJson(config: RunConfig): unknown {
+/** Tasks as they were read. */
+type ReadTasks = {
+  readonly tasks: readonly Task[];
+  readonly heldOut: readonly { readonly name?: string; readonly tasks: readonly Task[] }[];
+};
+
+/**
+ * The resolved config as plain JSON, as it is stored with the run.
+ *
+ * @param read adds the hash of every task set: a file keeps its name when its tasks change
+ */
+export function configAsJson(config: RunConfig, read?: ReadTasks): Record<string, unknown> {
   const { team, coach, tasks, ...rest } = config;
   return {
     ...rest,
     team: { name: team.name, agents: team.agents },
     coach: coachName(coach),
     tasks: { ...tasks, train: sourceName(tasks.train), ...heldOutNames(tasks.heldOut) },
+    ...(read === undefined ? {} : { taskHashes: hashesOf(read) }),
   };
+}
+
+function hashesOf({ tasks, heldOut }: ReadTasks): Record<string, string> {
+  const sets = heldOut.map(({ name, tasks: own }) => {
+    return [name === undefined ? 'heldOut' : `heldOut.${name}`, hashOf(own)] as const;
+  });
+  return { train: hashOf(tasks), ...Object.fromEntries(sets) };
 }
 
 function sourceName(source: string | readonly unknown[]): string {

@@ -126,13 +126,12 @@ export class Run {
   /**
    * Stores the resolved configuration.
    *
-   * @param options.replace true where the change is meant, for example more steps on resume
-   * @throws BoundaryError("config") when the run has another one and `replace` is not set
+   * @throws BoundaryError("config") when the run has another one
    */
-  setConfig(config: unknown, options: { readonly replace?: boolean } = {}): void {
+  setConfig(config: unknown): void {
     const stored = this.resolvedConfig;
     const difference = stored === undefined ? undefined : firstDifference(stored, config);
-    if (difference !== undefined && options.replace !== true) {
+    if (difference !== undefined) {
       throw new BoundaryError(
         'config',
         `run ${this.directory} was started with another configuration (${difference}): resume it with the same one, or use another directory`,

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,6 +62,12 @@ describe.each(['qwen3', 'qwen2', 'llama', 'mistral'])('a %s folder', (name) => {
   });
 });
 
+async function copyOfModel(name: string): Promise<string> {
+  const copy = join(folder, name);
+  await cp(join(fixtures, 'mistral'), copy, { recursive: true });
+  return copy;
+}
+
 function largestDifference(first: readonly number[], second: readonly number[]): number {
   expect(first.length).toBe(second.length);
   return Math.max(...first.map((value, index) => Math.abs(value - (second[index] as number))));
@@ -83,14 +89,50 @@ describe('what is wrong is said in one sentence', () => {
     expect(result.stdout).toBe('');
   });
 
-  test('token ids that the model does not have are named', async () => {
-    const tokens = join(folder, 'large.json');
-    await writeFile(tokens, '[[1, 2, 99999]]');
-    const args = ['logprobs', '--model', join(fixtures, 'qwen3'), '--tokens', tokens];
-    const { code, stderr } = await runCli(args);
-    expect(code).not.toBe(0);
-    expect(stderr).toContain('99999');
-    expect(stderr.trim().split('\n')).toHaveLength(1);
+  test.each([
+    // 2³² + 2 would be token 2 in 32 bits.
+    [3, '[[1, 2, 99999]]', '99999'],
+    [2, '[[1, 4294967298, 3]]', '[0][1]'],
+  ])(
+    'token ids that the model does not have end with exit code %i: %s',
+    async (expected, ids, named) => {
+      const tokens = join(folder, 'large.json');
+      await writeFile(tokens, ids);
+      const args = ['logprobs', '--model', join(fixtures, 'qwen3'), '--tokens', tokens];
+      const { code, stderr } = await runCli(args);
+      expect(code).toBe(expected);
+      expect(stderr).toContain(named);
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+    },
+  );
+
+  test('a model whose numbers are not finite has no log-probabilities, rather than null for each', async () => {
+    const model = await copyOfModel('broken-weights');
+    const file = join(model, 'model.safetensors');
+    const bytes = await readFile(file);
+    bytes.fill(0xff, bytes.length - 1024);
+    await writeFile(file, bytes);
+    const tokens = join(folder, 'some.json');
+    await writeFile(tokens, '[[1, 2, 3]]');
+    const { code, stdout, stderr } = await runCli([
+      'logprobs',
+      '--model',
+      model,
+      '--tokens',
+      tokens,
+    ]);
+    expect([code, stdout]).toEqual([3, '']);
+    expect(stderr).toContain('token 1 of sequence 0 has log-probability NaN');
+  });
+
+  test('a configuration that is no JSON is named', async () => {
+    const model = await copyOfModel('broken-config');
+    await writeFile(join(model, 'config.json'), '{ not json');
+    const tokens = join(folder, 'some.json');
+    await writeFile(tokens, '[[1, 2, 3]]');
+    const { code, stderr } = await runCli(['generate', '--model', model, '--tokens', tokens]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('config.json is no JSON');
   });
 });
 

@@ -1,11 +1,11 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createRandom } from '../../src/random.ts';
 import { openRun } from '../../src/run/run-store.ts';
 import { makeBaseModel } from '../../teams/arithmetic/base-model.ts';
 import { runCli, startCli } from '../support/run-cli.ts';
@@ -13,7 +13,7 @@ import { runCli, startCli } from '../support/run-cli.ts';
 const config = fileURLToPath(new URL('../../teams/arithmetic/teamtune.config.ts', import.meta.url));
 const cache = fileURLToPath(new URL('../../.teamtune', import.meta.url));
 
-/** Small enough for a test, large enough that a kill lands in plays, coaching, updates and checkpoints alike. */
+/** Small enough for a test, large enough to be killed in the midst of plays, coaching, checkpoints and evaluations. */
 const small = [
   ...['--set', 'training.steps=4', '--set', 'rollout.tasksPerStep=16'],
   ...['--set', 'evaluation.every=2', '--set', 'model.threads=1'],
@@ -40,6 +40,26 @@ function factsOf(directory: string) {
   );
   run.close();
   return { metrics, evaluations, actions };
+}
+
+/** Rows of a run that another process writes; 0 while it has none. */
+function countRows(directory: string, table: string, where: string): number {
+  const database = new DatabaseSync(join(directory, 'run.db'), { readOnly: true });
+  try {
+    const row = database.prepare(`SELECT count(*) AS rows FROM ${table} WHERE ${where}`).get();
+    return Number(row?.rows);
+  } finally {
+    database.close();
+  }
+}
+
+/** False, too, while there is no file, folder or table to look at. */
+function isTrue(condition: () => boolean): boolean {
+  try {
+    return condition();
+  } catch {
+    return false;
+  }
 }
 
 describe('a run on the arithmetic team', () => {
@@ -73,23 +93,70 @@ describe('a run on the arithmetic team', () => {
     }
   });
 
-  test('killed five times at random moments and resumed, it ends with the same numbers', async () => {
+  test('killed five times, in plays, coaching, a checkpoint and evaluations, and resumed, it ends with the same numbers', async () => {
     const killed = join(folder, 'killed');
-    const random = createRandom(Number(process.env.TEAMTUNE_KILL_SEED ?? 1));
     const args = ['train', config, '--output', killed, ...small];
-    for (let kill = 0; kill < 5; kill++) {
-      const resume = existsSync(join(killed, 'run.db')) ? ['--resume'] : [];
-      const { child, ended } = startCli([...args, ...resume]);
-      await Promise.race([sleep(1500 + random.integer(4000)), ended]);
+    const count = (table: string, where: string) => countRows(killed, table, where);
+    // One for each kill: how far the run must have come.
+    const moments: readonly (() => boolean)[] = [
+      () => count('actions', "scope = 'eval:base'") > 40,
+      () => count('actions', "scope = '1'") > 20,
+      () => count('feedback', "action_id LIKE '2/%'") > 10,
+      // The folder aside, the renamed one, or between it and the completed step.
+      () => readdirSync(join(killed, 'checkpoints')).some((name) => name.startsWith('step-000003')),
+      () => count('actions', "scope = 'eval:trained'") > 40,
+    ];
+    for (const [kill, hasCome] of moments.entries()) {
+      const { child, ended } = startCli([...args, ...(kill === 0 ? [] : ['--resume'])]);
+      let hasEnded = false;
+      void ended.then(() => {
+        hasEnded = true;
+      });
+      while (!hasEnded && !isTrue(hasCome)) await sleep(1);
       child.kill('SIGKILL');
-      await ended;
+      const { signal, stderr } = await ended;
+      expect(signal, `kill ${kill} came too late: ${stderr}`).toBe('SIGKILL');
     }
-    const resume = existsSync(join(killed, 'run.db')) ? ['--resume'] : [];
-    const { code, stderr } = await runCli([...args, ...resume]);
+    const { code, stderr } = await runCli([...args, '--resume']);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));
   }, 300_000);
+
+  test('is not gone on with when its tasks have changed', async () => {
+    const tasks = join(folder, 'tasks.json');
+    const write = (answer: string) =>
+      writeFile(tasks, JSON.stringify([{ prompt: '1 + 1', answer }]));
+    await write('2');
+    const output = join(folder, 'other-tasks');
+    const args = ['evaluate', config, '--output', output, '--set', `tasks.heldOut=${tasks}`];
+    expect((await runCli(args)).code).toBe(0);
+    await write('3');
+    const { code, stderr } = await runCli([...args, '--resume']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('taskHashes.heldOut was');
+  }, 60_000);
+
+  test('tasks without an answer are refused where they are to be graded', async () => {
+    const tasks = join(folder, 'ungraded.json');
+    await writeFile(tasks, JSON.stringify([{ prompt: '1 + 1', answer: '2' }, { prompt: '2 + 2' }]));
+    const output = ['--output', join(folder, 'ungraded')];
+    const heldOut = ['evaluate', config, ...output, '--set', `tasks.heldOut=${tasks}`];
+    const outcome = ['train', config, ...output, '--set', `tasks.train=${tasks}`];
+    for (const args of [heldOut, [...outcome, '--set', 'credit.source=outcome']]) {
+      const { code, stderr } = await runCli(args);
+      expect(code).toBe(2);
+      expect(stderr).toContain('1 of 2 tasks have no answer to grade against');
+    }
+  }, 60_000);
+
+  test('a start that fails leaves no run in the folder', async () => {
+    const output = join(folder, 'failed-start');
+    const args = ['train', config, '--output', output, ...small];
+    const failed = await runCli([...args, '--set', 'model.device=cuda']);
+    expect(failed.code).toBe(3);
+    expect(existsSync(join(output, 'run.db'))).toBe(false);
+  }, 60_000);
 
   test('a folder that holds a run is not overwritten', async () => {
     const { code, stderr } = await runCli(['train', config, '--output', whole, ...small]);
