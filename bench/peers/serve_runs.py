@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 
-REPLIES = os.fdopen(3, "w")
 # Linux counts in KiB, macOS in bytes.
 MIB = 1024 if sys.platform == "linux" else 1024 * 1024
 
@@ -15,17 +14,32 @@ def read_work():
     return json.loads(sys.argv[1])
 
 
-def send(reply):
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-    REPLIES.write(json.dumps({**reply, "peakMiB": peak}) + "\n")
-    REPLIES.flush()
+class Turns:
+    """Says that this side is ready, then measures a run for each line of the input."""
+
+    def __init__(self, ready):
+        self.replies = os.fdopen(3, "w")
+        self._send(ready)
+
+    def start(self):
+        """Waits until a run is asked for; False when there will be no other."""
+        if not sys.stdin.readline():
+            return False
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        return True
+
+    def finish(self, facts):
+        seconds, cpu_seconds = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        self._send({"seconds": seconds, "cpuSeconds": cpu_seconds, "facts": facts})
+
+    def _send(self, reply):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+        self.replies.write(json.dumps({**reply, "peakMiB": peak}) + "\n")
+        self.replies.flush()
 
 
 def serve_runs(ready, run):
     """Says that this side is ready, then does one run for each line of the input."""
-    send(ready)
-    for _ in sys.stdin:
-        start, cpu_start = time.perf_counter(), time.process_time()
-        facts = run()
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        send({"seconds": seconds, "cpuSeconds": cpu_seconds, "facts": facts})
+    turns = Turns(ready)
+    while turns.start():
+        turns.finish(run())

@@ -64,10 +64,14 @@ export async function modelFolder(shape: ShapeName): Promise<string> {
   return directory;
 }
 
+export function vocabSizeOf(shape: ShapeName): number {
+  return shapes[shape].vocabSize;
+}
+
 /** Rows of random token ids, the same for the same arguments. */
 export function randomTokens(rows: number, length: number, shape: ShapeName): number[][] {
   const random = createRandom(rows * 1009 + length);
-  const { vocabSize } = shapes[shape];
+  const vocabSize = vocabSizeOf(shape);
   return Array.from({ length: rows }, () =>
     Array.from({ length }, () => Math.floor(random.uniform() * vocabSize)),
   );
