@@ -16,10 +16,10 @@ import {
 import { KvCache, positionBlock, roundUp, slotBlock } from './kv-cache.ts';
 import type { LoraRows } from './lora.ts';
 import { arange, indexSelect, narrow, reshape, zeros } from './ops.ts';
+import { attendCausal } from './pack-rows.ts';
 import { type Draw, drawTokens, planSampling, type SamplingPlan } from './sampling.ts';
 import { keep, tidy } from './scope.ts';
 import { indexTensor, type Tensor } from './tensor.ts';
-import { attendCausal } from './token-logprobs.ts';
 
 /** Prompts are padded to a multiple of this many tokens. */
 const prefillBlock = 16;

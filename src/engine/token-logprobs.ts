@@ -1,19 +1,10 @@
 import { BoundaryError } from '../errors.ts';
-import { attend } from './attention.ts';
 import { backward, noGrad } from './autograd.ts';
 import { runLayersCheckpointed } from './checkpointed-layers.ts';
-import {
-  type Decoder,
-  type LayerHeads,
-  logitsOfNormed,
-  normFinal,
-  type Pass,
-  runLayers,
-} from './decoder.ts';
+import { type Decoder, logitsOfNormed, normFinal, type Pass, runLayers } from './decoder.ts';
 import { type Adapter, buildBank, type LoraRows, loraOfEach, loraOfOne } from './lora.ts';
 import {
   add,
-  concat,
   exp,
   gather,
   indexSelect,
@@ -21,10 +12,9 @@ import {
   multiply,
   negate,
   reshape,
-  split,
   sum,
-  transpose,
 } from './ops.ts';
+import { attendPacked, type Packed, packRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
 import { indexTensor, type Tensor, tensorOf } from './tensor.ts';
 import { type ValueHead, valuesOf } from './value-head.ts';
@@ -72,15 +62,6 @@ export type Scored = {
 
 export type TokenLogprobs = Scored & { readonly logprobs: Tensor };
 
-/** Rows one after another without padding; consecutive rows of one length are one run. */
-type Packed = {
-  readonly tokens: Int32Array;
-  readonly positions: Int32Array;
-  /** Per row, where it begins. */
-  readonly starts: readonly number[];
-  readonly runs: readonly { readonly rows: number; readonly length: number }[];
-};
-
 /** Hidden states at the wanted positions, as heads read them, and the way back from them. */
 type Hidden = {
   readonly normed: Tensor;
@@ -91,7 +72,7 @@ type Hidden = {
 
 /**
  * Log-probabilities of targets, differentiable with respect to whatever collects gradients. Rows are packed: there is
- * no padding, and no row sees another.
+ * no padding, and no row sees another; what rows under one adapter begin with in common is computed once.
  *
  * @param rows not empty; rows of equal length next to one another share one attention
  * @returns only the wanted positions. Caller frees, best with `tidy` around forward and backward
@@ -140,24 +121,25 @@ export function tokenValues(
 
 function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: ScoringOptions): Hidden {
   const positions = rows.map(wantedPositions);
+  checkInputs(decoder, rows);
   const packed = packRows(decoder, rows);
-  const longest = packed.runs.reduce((most, { length }) => Math.max(most, length), 0);
+  const longest = rows.reduce((most, { input }) => Math.max(most, input.length), 0);
   const index = (values: Int32Array) => indexTensor(values, [values.length], decoder.device);
   const pass: Pass = {
     tokens: index(packed.tokens),
     rotation: decoder.rotary.at(index(packed.positions), longest),
-    lora: loraOfRows(decoder, rows),
+    lora: loraOfRows(decoder, rows, packed),
     attend: (_, heads) => attendPacked(packed, heads),
   };
   const checkpointed = options.isCheckpointed ? runLayersCheckpointed(decoder, pass) : undefined;
   const hidden = checkpointed?.hidden ?? runLayers(decoder, pass);
-  const flat = positions.flatMap((list, row) => list.map((at) => (packed.starts[row] ?? 0) + at));
+  const flat = positions.flatMap((list, row) => list.map((at) => packed.indexOf(row, at)));
   const selected = indexSelect(hidden, 0, index(Int32Array.from(flat)));
   return {
     normed: normFinal(decoder, selected),
     positions,
     walkBack: checkpointed?.backward ?? (() => undefined),
-    kept: checkpointed && { pass, checkpointed },
+    kept: checkpointed && { pass, masks: packed.masks, checkpointed },
   };
 }
 
@@ -181,32 +163,22 @@ function backwardFrom(
   });
 }
 
-function loraOfRows(decoder: Decoder, rows: readonly ScoredRow[]): LoraRows | undefined {
+function loraOfRows(
+  decoder: Decoder,
+  rows: readonly ScoredRow[],
+  packed: Packed,
+): LoraRows | undefined {
   const adapters = [...new Set(rows.flatMap(({ adapter }) => adapter ?? []))];
   if (adapters.length === 0) return undefined;
   const bank = buildBank(decoder.config, adapters, decoder);
   if (adapters.length === 1 && rows.every(({ adapter }) => adapter !== undefined)) {
     return loraOfOne(bank);
   }
-  const owners = rows.flatMap(({ adapter, input }) => {
-    const owner = adapter === undefined ? -1 : adapters.indexOf(adapter);
-    return Array<number>(input.length).fill(owner);
-  });
+  const ownerOfRow = rows.map(({ adapter }) =>
+    adapter === undefined ? -1 : adapters.indexOf(adapter),
+  );
+  const owners = [...packed.owners].map((row) => ownerOfRow[row] ?? -1);
   return loraOfEach(bank, owners, decoder);
-}
-
-/** Attention in which every token sees itself and what is before it in its row. */
-export function attendCausal(
-  { rows, length }: { readonly rows: number; readonly length: number },
-  heads: LayerHeads,
-): Tensor {
-  const byRow = (tensor: Tensor): Tensor => {
-    const [, count = 0, headDim = 0] = tensor.shape;
-    return transpose(reshape(tensor, [rows, length, count, headDim]), 1, 2);
-  };
-  const input = { query: byRow(heads.query), key: byRow(heads.key), value: byRow(heads.value) };
-  const attended = attend(input, { kind: 'causal' });
-  return reshape(transpose(attended, 1, 2), [rows * length, -1]);
 }
 
 function wantedPositions({ input, target, wanted }: ScoredRow): number[] {
@@ -223,39 +195,11 @@ function wantedPositions({ input, target, wanted }: ScoredRow): number[] {
   return positions;
 }
 
-function packRows(decoder: Decoder, rows: readonly ScoredRow[]): Packed {
-  const length = rows.reduce((total, { input }) => total + input.length, 0);
-  if (length === 0) throw new BoundaryError('engine', 'a forward pass needs at least one token');
-  const [tokens, positions] = [new Int32Array(length), new Int32Array(length)];
-  const starts: number[] = [];
-  const runs: { rows: number; length: number }[] = [];
-  let start = 0;
-  for (const { input } of rows) {
-    checkTokens(input, decoder.config.vocabSize);
-    tokens.set(input, start);
-    for (let at = 0; at < input.length; at++) positions[start + at] = at;
-    starts.push(start);
-    start += input.length;
-    const run = runs.at(-1);
-    if (run?.length === input.length) run.rows += 1;
-    else if (input.length > 0) runs.push({ rows: 1, length: input.length });
+function checkInputs(decoder: Decoder, rows: readonly ScoredRow[]): void {
+  if (rows.every(({ input }) => input.length === 0)) {
+    throw new BoundaryError('engine', 'a forward pass needs at least one token');
   }
-  return { tokens, positions, starts, runs };
-}
-
-/** Attention within every row; one call for each run of rows of one length. */
-function attendPacked({ runs }: Packed, heads: LayerHeads): Tensor {
-  const [only, another] = runs;
-  if (only !== undefined && another === undefined) return attendCausal(only, heads);
-  const sizes = runs.map(({ rows, length }) => rows * length);
-  const [query, key, value] = [heads.query, heads.key, heads.value].map((part) =>
-    split(part, sizes, 0),
-  ) as [readonly Tensor[], readonly Tensor[], readonly Tensor[]];
-  const parts = runs.map((run, index) => {
-    const of = (list: readonly Tensor[]) => list[index] as Tensor;
-    return attendCausal(run, { query: of(query), key: of(key), value: of(value) });
-  });
-  return concat(parts, 0);
+  for (const { input } of rows) checkTokens(input, decoder.config.vocabSize);
 }
 
 /** @throws BoundaryError("engine") naming the first id outside the vocabulary */

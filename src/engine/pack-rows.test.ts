@@ -1,0 +1,118 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { tinyAdapter, tinyDecoder, tinyTokens } from '../../test/support/tiny-decoder.ts';
+import { gradOf, setGrad } from './autograd.ts';
+import { disposeDecoder } from './decoder.ts';
+import { adapterParameters, disposeAdapter } from './lora.ts';
+import { packRows } from './pack-rows.ts';
+import { tidy } from './scope.ts';
+import { type ScoredRow, type ScoringOptions, tokenLogprobs } from './token-logprobs.ts';
+
+const decoder = tinyDecoder();
+const [adapter, other] = [1, 2].map((seed) => tinyAdapter(decoder, { seed })) as [
+  ReturnType<typeof tinyAdapter>,
+  ReturnType<typeof tinyAdapter>,
+];
+
+afterAll(() => {
+  for (const each of [adapter, other]) disposeAdapter(each);
+  disposeDecoder(decoder);
+});
+
+function rowOf(beginning: Int32Array, ending: Int32Array, changes: Partial<ScoredRow> = {}) {
+  const all = Int32Array.from([...beginning, ...ending]);
+  return { input: all.slice(0, -1), target: all.slice(1), adapter, ...changes };
+}
+
+/** Log-probs of all rows, and the gradient of Σ i·logprob_i by the name of the adapter's parameter. */
+function scoreAll(passes: readonly (readonly ScoredRow[])[], options: ScoringOptions = {}) {
+  for (const tensor of adapterParameters(adapter).values()) setGrad(tensor);
+  let entry = 0;
+  const logprobs = passes.flatMap((rows) =>
+    tidy(() => {
+      const scored = tokenLogprobs(decoder, rows, options);
+      const values = scored.logprobs.toFloat32Array();
+      scored.backward({ logprobs: values.map(() => (entry++ % 7) - 3) });
+      return [...values];
+    }),
+  );
+  const gradients = new Map(
+    [...adapterParameters(adapter)].map(([name, tensor]) => [
+      name,
+      tidy(() => gradOf(tensor)?.toFloat32Array() ?? new Float32Array(0)),
+    ]),
+  );
+  return { logprobs, gradients };
+}
+
+/** Rounding of float32 sums in another order. */
+const rounding = 2e-5;
+
+describe('rows that begin alike', () => {
+  const prompt = tinyTokens(40, 1);
+  const otherPrompt = Int32Array.from([...prompt.slice(0, 20), ...tinyTokens(25, 2)]);
+  const rows = [
+    rowOf(prompt, tinyTokens(9, 3)),
+    rowOf(otherPrompt, tinyTokens(6, 4)),
+    rowOf(prompt, tinyTokens(9, 5)),
+    rowOf(tinyTokens(12, 6), tinyTokens(3, 7)),
+    rowOf(prompt, tinyTokens(4, 8)),
+    rowOf(otherPrompt, tinyTokens(6, 9)),
+  ];
+
+  it.each([
+    ['at once', {}],
+    ['computed again on the way back', { isCheckpointed: true }],
+  ] as const)('have the log-probs and gradients of rows on their own, %s', (_, options) => {
+    const together = scoreAll([rows], options);
+    const alone = scoreAll(rows.map((row) => [row]));
+    expect(together.logprobs.length).toBe(alone.logprobs.length);
+    for (const [index, value] of together.logprobs.entries()) {
+      expect(Math.abs(value - (alone.logprobs[index] ?? Number.NaN))).toBeLessThan(rounding);
+    }
+    for (const [name, expected] of alone.gradients) {
+      const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      expect(largest).toBeGreaterThan(0);
+      for (const [index, value] of (together.gradients.get(name) ?? []).entries()) {
+        expect(Math.abs(value - (expected[index] ?? Number.NaN))).toBeLessThan(1e-4 * largest);
+      }
+    }
+  });
+
+  it('stand in the pass once', () => {
+    tidy(() => {
+      const { tokens, masks } = packRows(decoder, rows);
+      // Of the first prompt 40 tokens, then 8, 8 and 3; of the second 45, then 5 and 5; the row on its own has 14.
+      expect(tokens.length).toBe(40 + 8 + 8 + 3 + 45 + 5 + 5 + 14);
+      return masks;
+    });
+  });
+
+  it('are told apart by their adapters', () => {
+    tidy(() => {
+      const [first, second] = [rows[0], { ...rows[2], adapter: other }] as [ScoredRow, ScoredRow];
+      const { tokens, owners, masks } = packRows(decoder, [first, second]);
+      expect(tokens.length).toBe(48 + 48);
+      expect([...owners]).toEqual([...Array(48).fill(0), ...Array(48).fill(1)]);
+      return masks;
+    });
+  });
+
+  it('share nothing when the common part is short', () => {
+    tidy(() => {
+      const short = [5, 6].map((seed) => rowOf(prompt.slice(0, 15), tinyTokens(9, seed)));
+      expect(packRows(decoder, short).tokens.length).toBe(23 + 23);
+    });
+  });
+
+  it('keep a token of their own when they are equal', () => {
+    tidy(() => {
+      const [row] = rows as [ScoredRow];
+      const { tokens, indexOf, masks } = packRows(decoder, [row, row]);
+      expect(tokens.length).toBe(47 + 1 + 1);
+      expect([indexOf(0, 46), indexOf(1, 46), indexOf(0, 47), indexOf(1, 47)]).toEqual([
+        46, 46, 47, 48,
+      ]);
+      return masks;
+    });
+  });
+});
