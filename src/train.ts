@@ -1,5 +1,6 @@
 import { evaluateSets } from './evaluate.ts';
 import type { Method, Training } from './methods/training.ts';
+import { watchCoach } from './methods/watch-coach.ts';
 
 /**
  * The training loop: evaluate the untrained team, then one method step after another, each made durable before the
@@ -14,6 +15,7 @@ export async function train(
   options: { readonly from: number; readonly checkpoint: (step: number) => Promise<string> },
 ): Promise<void> {
   const { run, settings, watch } = training;
+  const auditCoach = watchCoach(training);
   await evaluateSets(training, 'base');
   for (let step = options.from; step <= settings.steps; step++) {
     const metrics = await method(training, step);
@@ -24,6 +26,7 @@ export async function train(
     }
     const checkpoint = await options.checkpoint(step);
     run.completeStep(step, checkpoint, metrics);
+    auditCoach(step);
   }
   await evaluateSets(training, 'trained');
 }

@@ -1,3 +1,4 @@
+import { readEvaluationName } from '../run/evaluation-name.ts';
 import { type Evaluation, evaluationScope, type Run } from '../run/run-store.ts';
 import type { Feedback, Outcome } from '../types/feedback.ts';
 import type { Trajectory } from '../types/trajectory.ts';
@@ -97,7 +98,9 @@ function blameOf(play: Play): string {
 /** A held-out task that the trained team solved, best one that the base team did not. */
 function trainedExample(run: Run): Example | undefined {
   const evaluations = run.evaluations();
-  const [base, trained] = [evaluations[0], evaluations.at(-1)];
+  const trained = evaluations.at(-1);
+  const setOf = (name: string) => readEvaluationName(name).set;
+  const base = evaluations.find(({ name }) => setOf(name) === setOf(trained?.name ?? ''));
   if (trained === undefined || base === undefined || trained === base) return undefined;
   const failed = failedTasks(base);
   const solved = trained.rows.filter(({ correct }) => correct);

@@ -1,7 +1,9 @@
 import { type Accuracy, accuracyOf, gainBetween } from '../run/accuracy.ts';
+import { readEvaluationName } from '../run/evaluation-name.ts';
 import type { Run } from '../run/run-store.ts';
 import type { AgentTotals, CountedCause } from '../run/summaries.ts';
 import type { Metrics } from '../types/metrics.ts';
+import { type CoachAudit, gatherAudit } from './report-audit.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
 
 /** A value at a training step. */
@@ -10,9 +12,18 @@ export type Series = { readonly name: string; readonly points: readonly Point[] 
 
 /** An evaluation on the axis of training steps; the base stands before the first step. */
 export type EvaluationPoint = {
+  /** When: `base`, `step-8`, `trained`. */
   readonly name: string;
   readonly step: number;
   readonly accuracy: Accuracy;
+};
+
+/** How the team did on one held-out set, in the order of the evaluations. */
+export type HeldOutResult = {
+  readonly set?: string;
+  readonly evaluations: readonly EvaluationPoint[];
+  /** Last − first, paired by task. */
+  readonly gain?: { readonly gain: number; readonly low: number; readonly high: number };
 };
 
 export type AgentLine = {
@@ -34,14 +45,15 @@ export type Report = {
   /** The steps that `firstScore` and `lastScore` are means of, for example `1–5`. */
   readonly firstSteps: string;
   readonly lastSteps: string;
-  readonly evaluations: readonly EvaluationPoint[];
-  readonly gain?: { readonly gain: number; readonly low: number; readonly high: number };
+  /** One for each held-out set; a single one may have no name. */
+  readonly heldOut: readonly HeldOutResult[];
   readonly agents: readonly AgentLine[];
   readonly scores: readonly Series[];
   readonly accuracy: Series;
   /** One chart each: metric area → one series per agent. */
   readonly diagnostics: Readonly<Record<string, readonly Series[]>>;
   readonly causes: readonly CountedCause[];
+  readonly audit?: CoachAudit;
   readonly examples: readonly Example[];
   readonly config: unknown;
   readonly totals: {
@@ -63,23 +75,21 @@ export function gatherReport(run: Run): Report {
   const totals = run.agentTotals();
   const training = totals.filter(({ scope }) => isStep(scope));
   const agents = [...new Set(training.map(({ agent }) => agent))];
-  const evaluations = run.evaluations();
-  const [first, last] = [evaluations[0], evaluations.at(-1)];
-  const gain = first && last && first !== last ? gainBetween(first.rows, last.rows) : undefined;
   const scores = agents.map((agent) => scoreSeries(agent, metrics, training));
   const ends = endsOf(training);
+  const audit = gatherAudit(run);
   return {
     writtenAt: new Date(),
     steps: ends.steps.length,
     firstSteps: rangeOf(ends.first),
     lastSteps: rangeOf(ends.last),
-    evaluations: evaluationPoints(evaluations, ends.steps),
-    ...(gain === undefined ? {} : { gain }),
+    heldOut: heldOutResults(run, ends.steps),
     agents: agents.map((agent) => agentLine(agent, training, ends)),
     scores: scores.filter(({ points }) => points.length > 0),
     accuracy: { name: 'training plays', points: pointsOf(metrics, 'accuracy') },
     diagnostics: diagnosticsOf(metrics, agents),
     causes: run.countedCauses(),
+    ...(audit === undefined ? {} : { audit }),
     examples: chooseExamples(run, ends.steps),
     config: run.resolvedConfig,
     totals: runTotals(training, metrics, run),
@@ -183,6 +193,19 @@ function diagnosticsOf(
   return charts;
 }
 
+function heldOutResults(run: Run, steps: readonly number[]): HeldOutResult[] {
+  const sets = Map.groupBy(run.evaluations(), ({ name }) => readEvaluationName(name).set);
+  return [...sets].map(([set, evaluations]) => {
+    const [first, last] = [evaluations[0], evaluations.at(-1)];
+    const gain = first && last && first !== last ? gainBetween(first.rows, last.rows) : undefined;
+    return {
+      ...(set === undefined ? {} : { set }),
+      evaluations: evaluationPoints(evaluations, steps),
+      ...(gain === undefined ? {} : { gain }),
+    };
+  });
+}
+
 function evaluationPoints(
   evaluations: ReturnType<Run['evaluations']>,
   steps: readonly number[],
@@ -191,9 +214,10 @@ function evaluationPoints(
   return evaluations.flatMap(({ name, rows }, at) => {
     const accuracy = accuracyOf(rows);
     if (accuracy === undefined) return [];
-    const named = /^step-0*(\d+)$/.exec(name)?.[1];
+    const { moment } = readEvaluationName(name);
+    const named = /^step-0*(\d+)$/.exec(moment)?.[1];
     const place = at === 0 ? before : (steps.at(-1) ?? at);
-    return [{ name, accuracy, step: named === undefined ? place : Number(named) }];
+    return [{ name: moment, accuracy, step: named === undefined ? place : Number(named) }];
   });
 }
 

@@ -1,7 +1,14 @@
 import type { CountedCause } from '../run/summaries.ts';
 import { barChart, type Chart, lineChart } from './chart.ts';
 import { Html, html } from './html.ts';
-import type { AgentLine, Report } from './report-numbers.ts';
+import { auditSection } from './report-audit.ts';
+import type {
+  AgentLine,
+  EvaluationPoint,
+  HeldOutResult,
+  Report,
+  Series,
+} from './report-numbers.ts';
 import { reportStyle } from './report-style.ts';
 import { transcript } from './report-transcript.ts';
 
@@ -12,7 +19,7 @@ export function renderPage(report: Report): string {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark"><title>${pageTitle(report)}</title><style>${new Html(reportStyle)}</style></head>
 <body><a class="skip" href="#main">Skip to the results</a><main id="main">
-${headline(report)}${agentsSection(report)}${curvesSection(report)}${examplesSection(report)}
+${headline(report)}${agentsSection(report)}${curvesSection(report)}${auditSection(report.audit)}${examplesSection(report)}
 ${diagnosticsSection(report)}${causesSection(report)}${configSection(report)}
 <footer class="page"><p>Every number is read from this run’s <code>run.db</code>. What was not measured is left out, never shown as zero.</p></footer>
 </main></body></html>
@@ -20,10 +27,14 @@ ${diagnosticsSection(report)}${causesSection(report)}${configSection(report)}
   return page.markup;
 }
 
-function pageTitle(report: Report): string {
-  const [base, trained] = [report.evaluations[0], report.evaluations.at(-1)];
-  if (base === undefined || trained === undefined || base === trained) return 'teamtune run';
-  return `teamtune run: ${percent(base.accuracy.accuracy)} to ${percent(trained.accuracy.accuracy)}`;
+function pageTitle({ heldOut }: Report): string {
+  const changes = heldOut.flatMap(({ set, evaluations }) => {
+    const [base, trained] = [evaluations[0], evaluations.at(-1)];
+    if (base === undefined || trained === undefined || base === trained) return [];
+    const change = `${percent(base.accuracy.accuracy)} to ${percent(trained.accuracy.accuracy)}`;
+    return set === undefined ? change : `${set} ${change}`;
+  });
+  return changes.length === 0 ? 'teamtune run' : `teamtune run: ${changes.join(', ')}`;
 }
 
 function headline(report: Report): Html {
@@ -40,21 +51,35 @@ function headline(report: Report): Html {
 ${result(report)}<ul class="factline">${facts.map((fact) => html`<li>${fact}</li>`)}</ul></header>`;
 }
 
-function result(report: Report): Html {
-  const [base, trained] = [report.evaluations[0], report.evaluations.at(-1)];
-  if (base === undefined || trained === undefined) {
+function result({ heldOut }: Report): Html {
+  const evaluated = heldOut.filter(({ evaluations }) => evaluations.length > 0);
+  const [only] = evaluated;
+  if (only === undefined) {
     return html`<h1>A team in training</h1><p class="lead">No evaluation is recorded yet, so this page shows training plays only.</p>`;
   }
+  return evaluated.length === 1 ? setResult(only) : html`${evaluated.map(namedResult)}`;
+}
+
+/** One of several sets: the same, smaller. */
+function namedResult(held: HeldOutResult): Html {
+  return html`<section class="held" aria-label="${held.set ?? 'held-out tasks'}">${setResult(held)}</section>`;
+}
+
+function setResult({ set, evaluations, gain }: HeldOutResult): Html {
+  const [base, trained] = [evaluations[0], evaluations.at(-1)] as [
+    EvaluationPoint,
+    EvaluationPoint,
+  ];
   const { tasks, samples } = trained.accuracy;
   const perTask = samples / tasks;
   const measured = `${tasks} held-out tasks${perTask === 1 ? '' : ` × ${Number(perTask.toFixed(1))} samples`}`;
+  const label = set === undefined ? 'Team accuracy' : `Team accuracy on ${set}`;
   if (base === trained) {
-    return html`<h1>The team answers <em>${percent(base.accuracy.accuracy)}</em> correctly</h1><p class="lead">${base.name}, ${interval(base.accuracy)}, on ${measured}.</p>`;
+    return html`<h1><span class="label">${label}</span> <em>${percent(base.accuracy.accuracy)}</em></h1><p class="lead">${base.name}, ${interval(base.accuracy)}, on ${measured}.</p>`;
   }
-  const { gain } = report;
-  return html`<h1><span class="label">Team accuracy</span> <span class="from">${percent(base.accuracy.accuracy)}</span> <span class="arrow" aria-label="to">→</span> <em>${percent(trained.accuracy.accuracy)}</em></h1>
+  return html`<h1><span class="label">${label}</span> <span class="from">${percent(base.accuracy.accuracy)}</span> <span class="arrow" aria-label="to">→</span> <em>${percent(trained.accuracy.accuracy)}</em></h1>
 <p class="lead">${gain === undefined ? undefined : html`<b>${signed(100 * gain.gain)} points</b> (95 % interval ${signed(100 * gain.low)} to ${signed(100 * gain.high)}, paired by task) `}on ${measured}.</p>
-${barChart('Base against trained', [base, trained])}`;
+${barChart(`${set === undefined ? 'Base' : `${set}: base`} against trained`, [base, trained])}`;
 }
 
 function agentsSection(report: Report): Html {
@@ -83,14 +108,24 @@ function curvesSection(report: Report): Html {
     lineChart({
       title: 'Team accuracy',
       unit: 'share of correct plays',
-      series: report.accuracy.points.length === 0 ? [] : [report.accuracy],
+      series: accuracySeries(report),
       range: [0, 1],
       format: (value) => `${plain(100 * value)} %`,
-      marks: report.evaluations,
+      marks: report.heldOut.length === 1 ? (report.heldOut[0]?.evaluations ?? []) : [],
     }),
   ].filter(({ markup }) => markup !== '');
   if (charts.length === 0) return html``;
   return html`<section><h2>Learning</h2><div class="charts">${charts}</div></section>`;
+}
+
+/** Training plays and, where there are several held-out sets, a line for each; a single one is drawn with its intervals. */
+function accuracySeries({ accuracy, heldOut }: Report): Series[] {
+  const sets = heldOut.length < 2 ? [] : heldOut;
+  const lines = sets.map(({ set, evaluations }) => ({
+    name: set ?? 'held-out',
+    points: evaluations.map(({ step, accuracy: { accuracy: value } }) => ({ step, value })),
+  }));
+  return [accuracy, ...lines].filter(({ points }) => points.length > 0);
 }
 
 const diagnosticTexts: Readonly<

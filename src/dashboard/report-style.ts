@@ -54,6 +54,9 @@ pre{font:13.5px/1.5 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;max-
 .verdict{font-weight:650;border:1.5px solid currentColor;border-radius:999px;padding:1px 12px}.right{color:var(--accent)}.wrong{color:var(--wrong)}
 .config pre{margin-top:12px;background:var(--tint);border-radius:6px;padding:14px}
 footer.page{margin-top:64px;padding-top:16px;border-top:1px solid var(--rule);color:var(--soft);font-size:14px}
+.alarms li{border-left:3px solid var(--wrong);background:var(--low);padding:10px 14px;border-radius:0 6px 6px 0;margin-bottom:10px;max-width:90ch}.alarms b{color:var(--wrong);margin-right:6px}.calm{color:var(--soft);margin-bottom:10px}
+.slices{margin-top:14px}.slices summary{font-weight:600}.by{color:var(--soft);font-weight:400;font-size:13px}td small{color:var(--soft);margin-left:4px}section>h3{font-size:17px;margin:28px 0 4px}
+.held{margin-top:32px}.held h1{font-size:clamp(24px,6vw,44px)}
 @media (max-width:640px){.tick{font-size:14.5px}main{padding:24px 16px 48px}.brand{margin-bottom:32px}.brand span{display:block;margin:0}section{margin-top:48px}.play{padding:16px}
 .bar{grid-template-columns:1fr auto;gap:4px 12px}.bar svg{grid-row:2;grid-column:1/-1;height:22px}th,td{padding:8px}}
 @media print{.saw,.numbers{display:none}.play,.chart{break-inside:avoid}}

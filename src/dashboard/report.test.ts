@@ -114,11 +114,12 @@ test('The numbers are those of the run', () => {
   recordPlay(run, 2, '2/x/0', [8, 9]);
   run.completeStep(2, 'step-000002', { accuracy: 1, seconds: 31 });
   const report = gatherReport(run);
-  expect(report.evaluations.map(({ name, step }) => [name, step])).toEqual([
+  const [heldOut] = report.heldOut;
+  expect(heldOut?.evaluations.map(({ name, step }) => [name, step])).toEqual([
     ['base', 0],
     ['trained', 2],
   ]);
-  expect(report.gain?.gain).toBe(0.5);
+  expect(heldOut?.gain?.gain).toBe(0.5);
   expect(report.agents).toEqual([
     {
       agent: 'solver',
@@ -158,6 +159,59 @@ test('The examples are a blamed failure, the same task fixed, and a held-out tas
   expect(page).toContain('Fault: solver');
   expect(page).toContain(early?.trajectory.answer);
   run.close();
+});
+
+test('Each held-out set has its own accuracy, and its own line over the steps', () => {
+  const run = newRun();
+  recordPlay(run, 1, '1/x/0', [5]);
+  for (const [name, right] of [
+    ['base@aime', 0],
+    ['base@amc', 1],
+    ['trained@aime', 1],
+    ['trained@amc', 2],
+  ] as const) {
+    for (const at of [0, 1]) {
+      const trajectoryId = `eval:${name}/t${at}/0`;
+      recordPlay(run, `eval:${name}`, trajectoryId, []);
+      run.recordEvaluation(name, [
+        { taskId: `t${at}`, sample: 0, correct: at < right, trajectoryId },
+      ]);
+    }
+  }
+  const { heldOut } = gatherReport(run);
+  expect(heldOut.map(({ set, gain }) => [set, gain?.gain])).toEqual([
+    ['aime', 0.5],
+    ['amc', 0.5],
+  ]);
+  const page = pageOf(run);
+  expect(page).toContain('teamtune run: aime 0.0 % to 50.0 %, amc 50.0 % to 100.0 %');
+  expect(page).toContain('Team accuracy on amc');
+  expect(page).toContain('<th scope="col">amc</th>');
+  run.close();
+});
+
+test('The audit shows slices and second verdicts, and says where a coach was asked twice', () => {
+  const run = newRun();
+  run.setConfig({ coach: 'first' });
+  for (let at = 0; at < 40; at++) {
+    recordPlay(run, 1, `1/t${at}/0`, [at % 2 === 0 ? 4 : 6, 5]);
+    const actionId = `1/t${at}/0/0`;
+    const second = { kind: 'scored', actionId, score: at % 2 === 0 ? 5 : 7, reason: '' } as const;
+    for (const coach of ['first', 'other']) {
+      run.rescores.recordSecond(coach, { ...second, blame: 'none' });
+    }
+  }
+  const page = pageOf(run);
+  const audit = gatherReport(run).audit;
+  run.close();
+  expect(audit?.alarms).toEqual([]);
+  expect(audit?.seconds).toMatchObject([
+    { coach: 'first', isRetest: true, agreement: { pairs: 40, withinOnePoint: { value: 1 } } },
+    { coach: 'other', isRetest: false, agreement: { meanAbsoluteDifference: { value: 1 } } },
+  ]);
+  expect(page).toContain('first again: its noise');
+  expect(page).toContain('No alarm');
+  expect(page).toContain('<span class="by">answer</span> right');
 });
 
 test('A run that has only begun gives a page that says so', () => {

@@ -1,6 +1,6 @@
 import { assignCredit, type CreditInput, type CreditOptions } from '../credit/assign-credit.ts';
 import { BoundaryError } from '../errors.ts';
-import { correlationOf, type Estimate, estimate, meanOf } from '../run/estimate.ts';
+import { correlationStatistic, type Estimate, estimate, meanStatistic } from '../run/estimate.ts';
 import type { Run } from '../run/run-store.ts';
 
 export type RecreditOptions = {
@@ -110,8 +110,8 @@ function differenceOf(own: readonly Credited[]): CreditDifference {
   const statistics = estimate(
     both.map(({ group }) => group),
     {
-      correlation: (weights) => correlationOf(first, second, weights),
-      signAgreement: (weights) => meanOf(isSameSign, weights),
+      correlation: correlationStatistic(first, second),
+      signAgreement: meanStatistic(isSameSign),
     },
   );
   return {

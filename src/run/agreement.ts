@@ -1,4 +1,11 @@
-import { correlationOf, type Estimate, estimate, meanOf, ranksOf } from './estimate.ts';
+import {
+  correlationStatistic,
+  type Estimate,
+  estimate,
+  meanStatistic,
+  ranksOf,
+  type Statistic,
+} from './estimate.ts';
 
 /** Two verdicts on one action; `group` is the task it was played on. */
 export type ScorePair = { readonly group: string; readonly first: number; readonly second: number };
@@ -25,40 +32,35 @@ export type Agreement = {
 export function agreementOf(pairs: readonly ScorePair[]): Agreement {
   const first = pairs.map((pair) => pair.first);
   const second = pairs.map((pair) => pair.second);
-  const [firstRanks, secondRanks] = [ranksOf(first), ranksOf(second)];
   const gaps = pairs.map((pair) => Math.abs(pair.first - pair.second));
   const isNear = gaps.map((gap) => (gap <= 1 ? 1 : 0));
-  const [firstPoints, secondPoints] = [first.map(Math.round), second.map(Math.round)];
   const statistics = estimate(
     pairs.map(({ group }) => group),
     {
-      meanFirst: (weights) => meanOf(first, weights),
-      meanSecond: (weights) => meanOf(second, weights),
-      pearson: (weights) => correlationOf(first, second, weights),
-      spearman: (weights) => correlationOf(firstRanks, secondRanks, weights),
-      meanAbsoluteDifference: (weights) => meanOf(gaps, weights),
-      kappa: (weights) => quadraticKappa(firstPoints, secondPoints, weights),
-      withinOnePoint: (weights) => meanOf(isNear, weights),
+      meanFirst: meanStatistic(first),
+      meanSecond: meanStatistic(second),
+      pearson: correlationStatistic(first, second),
+      spearman: correlationStatistic(ranksOf(first), ranksOf(second)),
+      meanAbsoluteDifference: meanStatistic(gaps),
+      kappa: kappaStatistic(first.map(Math.round), second.map(Math.round)),
+      withinOnePoint: meanStatistic(isNear),
     },
   );
   return { pairs: pairs.length, ...statistics };
 }
 
 /**
- * 1 − E[(x − y)²] observed / E[(x − y)²] of independent x and y with the same margins; undefined where both never vary
- * and agree, so that chance alone explains everything.
+ * 1 − E[(x − y)²] observed / E[(x − y)²] of independent x and y with the same margins; it does not exist where both
+ * never vary and agree, so that chance alone explains everything.
  */
-function quadraticKappa(
-  first: readonly number[],
-  second: readonly number[],
-  weights: readonly number[],
-): number | undefined {
-  const mean = (of: (x: number, y: number) => number) => {
-    const values = first.map((x, at) => of(x, second[at] as number));
-    return meanOf(values, weights) ?? 0;
+function kappaStatistic(first: readonly number[], second: readonly number[]): Statistic {
+  const columnOf = (of: (x: number, y: number) => number) =>
+    first.map((x, at) => of(x, second[at] as number));
+  return {
+    columns: [first, second, columnOf((x, y) => x * x + y * y), columnOf((x, y) => (x - y) ** 2)],
+    of: ([x = 0, y = 0, squares = 0, observed = 0]) => {
+      const chance = squares - 2 * x * y;
+      return chance < 1e-12 ? undefined : 1 - observed / chance;
+    },
   };
-  const observed = mean((x, y) => (x - y) ** 2);
-  const product = mean((x) => x) * mean((_, y) => y);
-  const chance = mean((x, y) => x * x + y * y) - 2 * product;
-  return chance < 1e-12 ? undefined : 1 - observed / chance;
 }

@@ -1,5 +1,6 @@
 import type { Feedback } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
+import type { ScorePair } from './agreement.ts';
 import type { Database } from './database.ts';
 import {
   bufferOf,
@@ -10,6 +11,14 @@ import {
   type Scope,
   text,
 } from './rows.ts';
+
+const pairsSql = `
+SELECT a.agent, t.task_id, f.score AS first, s.score AS second
+FROM second_feedback s
+JOIN feedback f ON f.action_id = s.action_id AND f.kind = 'scored'
+JOIN actions a ON a.id = s.action_id
+JOIN trajectories t ON t.id = a.trajectory
+WHERE s.coach = ? AND s.kind = 'scored' ORDER BY a.rowid`;
 
 /**
  * What a run keeps so that it can be scored and credited again without a model: its tasks, the reference's
@@ -93,5 +102,20 @@ export class RescoreRecords {
   secondCoaches(): string[] {
     const rows = this.#database.all('SELECT DISTINCT coach FROM second_feedback ORDER BY coach');
     return rows.map(({ coach }) => text(coach));
+  }
+
+  /** Agent → both verdicts on its actions, where both coaches gave one. */
+  pairsWith(coach: string): Map<string, ScorePair[]> {
+    const pairs = new Map<string, ScorePair[]>();
+    for (const row of this.#database.all(pairsSql, coach)) {
+      const own = pairs.get(text(row.agent)) ?? [];
+      own.push({
+        group: text(row.task_id),
+        first: Number(row.first),
+        second: Number(row.second),
+      });
+      pairs.set(text(row.agent), own);
+    }
+    return pairs;
   }
 }

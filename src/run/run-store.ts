@@ -4,6 +4,7 @@ import { BoundaryError } from '../errors.ts';
 import type { Feedback, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
+import type { AuditedAction } from './audit.ts';
 import { canonicalJson, firstDifference, hashOf } from './configuration.ts';
 import type { Database } from './database.ts';
 import { exportJsonl } from './export-jsonl.ts';
@@ -23,7 +24,13 @@ import {
   text,
   trajectoryToRow,
 } from './rows.ts';
-import { type AgentTotals, agentTotals, type CountedCause, countedCauses } from './summaries.ts';
+import {
+  type AgentTotals,
+  agentTotals,
+  auditedActions,
+  type CountedCause,
+  countedCauses,
+} from './summaries.ts';
 
 /** One graded play of an evaluation; `trajectoryId` is `eval:<name>/task/sample`. */
 export type EvaluationRow = {
@@ -316,6 +323,11 @@ export class Run {
   /** What each agent did in each scope. */
   agentTotals(): AgentTotals[] {
     return agentTotals(this.#database);
+  }
+
+  /** Scored actions of training steps with what is known of their plays. */
+  auditedActions(): AuditedAction[] {
+    return auditedActions(this.#database);
   }
 
   /** Failed plays, unscored actions and failed tool calls of the whole run, most frequent first. */

@@ -1,3 +1,4 @@
+import type { AuditedAction } from './audit.ts';
 import type { Database } from './database.ts';
 import { text } from './rows.ts';
 
@@ -66,5 +67,27 @@ export function countedCauses(database: Database): CountedCause[] {
     where: text(row.place),
     cause: text(row.cause),
     count: Number(row.count),
+  }));
+}
+
+const auditedActionsSql = `
+SELECT a.scope, a.agent, t.task_id, k.tags, length(a.tokens) / 4 AS tokens, f.score, o.correct
+FROM actions a
+JOIN feedback f ON f.action_id = a.id AND f.kind = 'scored'
+JOIN trajectories t ON t.id = a.trajectory
+LEFT JOIN outcomes o ON o.trajectory_id = t.id
+LEFT JOIN tasks k ON k.id = t.task_id
+WHERE a.scope NOT GLOB '*[^0-9]*' ORDER BY a.rowid`;
+
+/** Scored actions of training steps, in the order in which they were recorded. */
+export function auditedActions(database: Database): AuditedAction[] {
+  return database.all(auditedActionsSql).map((row) => ({
+    step: Number(row.scope),
+    agent: text(row.agent),
+    task: text(row.task_id),
+    tags: row.tags === null ? [] : (JSON.parse(text(row.tags)) as string[]),
+    tokens: Number(row.tokens),
+    score: Number(row.score),
+    ...(row.correct === null ? {} : { correct: row.correct === 1 }),
   }));
 }
