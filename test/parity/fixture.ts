@@ -12,6 +12,8 @@ export type Expected = {
   readonly leftPaddedLogprobs: readonly (readonly number[])[];
   readonly greedy: readonly (readonly number[])[];
   readonly fullLoss: number;
+  readonly bfloat16Logprobs: readonly (readonly number[])[];
+  readonly float16Logprobs: readonly (readonly number[])[];
   readonly adapterLogprobs: readonly (readonly number[])[];
   readonly adapterGreedy: readonly (readonly number[])[];
   readonly trainedLogprobs: readonly (readonly number[])[];
@@ -20,7 +22,7 @@ export type Expected = {
   readonly adam: Adam;
 };
 
-export const fixtureNames = ['qwen3', 'qwen2', 'llama', 'mistral'] as const;
+export const fixtureNames = ['qwen3', 'qwen2', 'llama', 'llama2', 'mistral'] as const;
 
 export function fixtureDirectory(name: string): string {
   return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));

@@ -62,6 +62,16 @@ MODELS = {
         old_form=True,
     ),
     "mistral": dict(config=MistralConfig(**SIZES, sliding_window=None, tie_word_embeddings=False)),
+    "llama2": dict(
+        config=LlamaConfig(
+            **{**SIZES, "num_key_value_heads": 4},
+            tie_word_embeddings=True,
+            rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.5),
+        ),
+        dtype=torch.float16,
+        old_form=True,
+        shard="20KB",
+    ),
 }
 
 
@@ -79,6 +89,8 @@ def to_transformers_4_form(path):
     config = json.loads(path.read_text())
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope.pop("rope_theta")
+    if rope["rope_type"] == "linear":  # as the first models with scaling wrote it
+        rope["type"] = rope.pop("rope_type")
     config["rope_scaling"] = rope
     config["torch_dtype"] = config.pop("dtype")
     path.write_text(json.dumps(config, indent=2) + "\n")
@@ -96,7 +108,7 @@ def write_model(folder, spec):
 
 def token_logprobs(model, row):
     """Entry i = log-probability of token i given those before it, from i = 1."""
-    logits = model(input_ids=torch.tensor([row])).logits[0, :-1]
+    logits = model(input_ids=torch.tensor([row])).logits[0, :-1].float()
     return torch.log_softmax(logits, -1).gather(-1, torch.tensor(row[1:])[:, None])[:, 0]
 
 
@@ -173,6 +185,7 @@ def as_lists(tensors):
 
 def write_fixture(name, spec):
     folder = FIXTURES / name
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_model(folder, spec)
     generator = torch.Generator().manual_seed(7)
@@ -191,6 +204,9 @@ def write_fixture(name, spec):
             leftPaddedLogprobs=as_lists(left_padded_logprobs(model, rows)),
             greedy=[greedy(model, row) for row in rows],
         )
+        for dtype in ("bfloat16", "float16"):
+            half = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+            expected[f"{dtype}Logprobs"] = as_lists(token_logprobs(half, row) for row in rows)
     expected["fullLoss"], tensors = full_gradients(load(), rows, weights)
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS, init_lora_weights=False, task_type="CAUSAL_LM")
     get_peft_model(load(), lora).save_pretrained(folder / "adapter")
@@ -225,7 +241,6 @@ def write_fixture(name, spec):
 if __name__ == "__main__":
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    shutil.rmtree(FIXTURES, ignore_errors=True)
     for model_name, model_spec in MODELS.items():
         write_fixture(model_name, model_spec)
         print(model_name, "written")
