@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Adam } from '../types/training-service.ts';
 import { requireGrad, setGrad } from './autograd.ts';
+import { convert } from './ops.ts';
 import { AdamW } from './optimizer.ts';
 import { keep, tidy } from './scope.ts';
 import { liveTensors, type Tensor, tensorOf } from './tensor.ts';
@@ -116,3 +117,28 @@ it('refuses a gradient that is not a number and leaves the parameters alone', ()
   expect(() => optimizer.step(adam)).toThrow("the gradient's norm is NaN at optimiser step 1");
   expectClose(tensors.get('p')?.toFloat32Array(), [1, -2, 0.5]);
 });
+
+it.each(['bfloat16', 'float16'] as const)(
+  'adds up steps that %s alone would round away',
+  (dtype) => {
+    const before = liveTensors();
+    // With a constant gradient every step of Adam is the learning rate. Around 1 bfloat16 has steps of 0.004.
+    const parameter = tidy(() => keep(requireGrad(convert(tensorOf([1, 1], [2]), { dtype }))));
+    const optimizer = new AdamW(new Map([['w', parameter]]));
+    for (let step = 0; step < 20; step++) {
+      tidy(() => setGrad(parameter, convert(tensorOf([0.5, -0.5], [2]), { dtype })));
+      optimizer.step({ ...adam, learningRate: 1e-3, weightDecay: 0 });
+    }
+    const [values, master] = tidy(() => [
+      convert(parameter, { dtype: 'float32' }).toFloat32Array(),
+      optimizer.state().tensors.get('master.w')?.toFloat32Array(),
+    ]);
+    for (const [index, wanted] of [0.98, 1.02].entries()) {
+      expect(Math.abs((master?.[index] ?? 0) - wanted)).toBeLessThan(1e-5);
+      expect(Math.abs((values?.[index] ?? 0) - wanted)).toBeLessThan(0.004);
+    }
+    optimizer.dispose();
+    parameter.dispose();
+    expect(liveTensors()).toBe(before);
+  },
+);

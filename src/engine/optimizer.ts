@@ -2,14 +2,22 @@ import { BoundaryError } from '../errors.ts';
 import type { Adam } from '../types/training-service.ts';
 import { aten, atenAll } from './aten.ts';
 import { gradOf, noGrad, setGrad } from './autograd.ts';
-import { zerosLike } from './ops.ts';
+import { convert, copyTo, zeros } from './ops.ts';
 import { keep, tidy } from './scope.ts';
 import type { Tensor } from './tensor.ts';
 
-/** First and second moment of one parameter. */
-type Moments = { readonly mean: Tensor; readonly square: Tensor };
+/** First and second moment of one parameter, float32. */
+type Moments = {
+  readonly mean: Tensor;
+  readonly square: Tensor;
+  /** The parameter in float32, where its own type is another: steps smaller than its rounding must add up. */
+  readonly master: Tensor | undefined;
+};
 
-/** What must be stored to continue: `mean.<name>` and `square.<name>` per parameter, and the finished steps. */
+/**
+ * What must be stored to continue: `mean.<name>` and `square.<name>` per parameter, `master.<name>` of those that are not
+ * float32, and the finished steps.
+ */
 export type OptimizerState = {
   readonly step: number;
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -30,12 +38,8 @@ export class AdamW {
     // By name, not as they came: floating-point sums depend on their order, and an adapter that was loaded has another
     // order than one that was created. A resumed run must see the same norm to the last bit.
     this.#parameters = new Map([...parameters].sort(([a], [b]) => (a < b ? -1 : 1)));
-    const zero = (tensor: Tensor) => keep(noGrad(() => zerosLike(tensor)));
     this.#moments = new Map(
-      [...this.#parameters].map(([name, tensor]) => [
-        name,
-        { mean: zero(tensor), square: zero(tensor) },
-      ]),
+      [...this.#parameters].map(([name, tensor]) => [name, noGrad(() => createMoments(tensor))]),
     );
   }
 
@@ -74,9 +78,10 @@ export class AdamW {
   /** The state itself, not a copy. */
   state(): OptimizerState {
     const tensors = new Map<string, Tensor>();
-    for (const [name, { mean, square }] of this.#moments) {
+    for (const [name, { mean, square, master }] of this.#moments) {
       tensors.set(`mean.${name}`, mean);
       tensors.set(`square.${name}`, square);
+      if (master !== undefined) tensors.set(`master.${name}`, master);
     }
     return { step: this.#step, tensors };
   }
@@ -99,9 +104,10 @@ export class AdamW {
 
   /** Frees the state; the parameters stay the caller's. */
   dispose(): void {
-    for (const { mean, square } of this.#moments.values()) {
+    for (const { mean, square, master } of this.#moments.values()) {
       mean.dispose();
       square.dispose();
+      master?.dispose();
     }
   }
 
@@ -109,14 +115,16 @@ export class AdamW {
     const grads = new Map<string, Tensor>();
     for (const [name, tensor] of this.#parameters) {
       const grad = gradOf(tensor);
-      if (grad !== undefined) grads.set(name, grad);
+      if (grad === undefined) continue;
+      grads.set(name, grad.dtype === 'float32' ? grad : convert(grad, { dtype: 'float32' }));
     }
     return grads;
   }
 
   #update(name: string, grad: Tensor, adam: Adam): void {
-    const parameter = this.#parameters.get(name) as Tensor;
-    const { mean, square } = this.#moments.get(name) as Moments;
+    const own = this.#parameters.get(name) as Tensor;
+    const { mean, square, master } = this.#moments.get(name) as Moments;
+    const parameter = master ?? own;
     const correction1 = 1 - adam.beta1 ** this.#step;
     const correction2 = 1 - adam.beta2 ** this.#step;
     if (adam.weightDecay !== 0) {
@@ -127,7 +135,15 @@ export class AdamW {
     const root = aten('div.Scalar', aten('sqrt', square), Math.sqrt(correction2));
     const denominator = aten('add_.Scalar', root, adam.eps);
     aten('addcdiv_', parameter, mean, denominator, -adam.learningRate / correction1);
+    if (master !== undefined) copyTo(own, master);
   }
+}
+
+function createMoments(tensor: Tensor): Moments {
+  const zero = () => keep(zeros(tensor.shape, { device: tensor.device }));
+  const isExact = tensor.dtype === 'float32';
+  const master = isExact ? undefined : keep(convert(tensor, { dtype: 'float32' }));
+  return { mean: zero(), square: zero(), master };
 }
 
 function globalNorm(grads: readonly Tensor[]): number {

@@ -140,6 +140,21 @@ describe.each(fixtureNames)('%s as transformers computes it', (name) => {
     disposeAdapter(adapter);
   });
 
+  it.each(['bfloat16', 'float16'] as const)(
+    'loses no more in %s than transformers does',
+    async (dtype) => {
+      const half = await loadDecoder(fixtureDirectory(name), { dtype, device: 'cpu' });
+      const ours = logprobsOf(half, scored(expected.rows));
+      disposeDecoder(half);
+      const exact = expected.logprobs.flat();
+      const meanError = (values: ArrayLike<number>) =>
+        exact.reduce((sum, p, at) => sum + Math.abs(p - (values[at] ?? Number.NaN)), 0) /
+        exact.length;
+      const theirs = expected[`${dtype}Logprobs`].flat();
+      expect(meanError(ours)).toBeLessThan(1.5 * meanError(theirs));
+    },
+  );
+
   it('gives the gradients of all weights', async () => {
     const trained = await loadDecoder(fixtureDirectory(name), { dtype: 'float32', device: 'cpu' });
     const parameters = trainDecoder(trained);

@@ -213,6 +213,33 @@ describe('stop strings', () => {
   });
 });
 
+describe('full fine-tuning in bfloat16', () => {
+  it('lowers the loss by steps below the rounding of its weights, and goes on from a saved state', async () => {
+    const open = () => createLocalTrainingService({ model, seed: 3, dtype: 'bfloat16' });
+    const small = { ...adam, learningRate: 2e-5 };
+    const first = await open();
+    const policy = await first.createPolicy({ id: 'all', seed: 1, rank: 'full' });
+    const lossOf = async (of: Policy) => {
+      const pass = of.forwardBackward(lesson, { kind: 'cross_entropy' });
+      await of.optimStep(small).result;
+      return (await pass.result).metrics.loss ?? Number.NaN;
+    };
+    const start = await lossOf(policy);
+    for (let step = 0; step < 60; step++) await lossOf(policy);
+    const state = join(directory, 'state');
+    await policy.saveState(state).result;
+    const rest = [await lossOf(policy), await lossOf(policy)];
+    expect(rest[0]).toBeLessThan(start);
+    await first.close();
+
+    const second = await open();
+    const from = { directory: state, optimizer: true };
+    const restored = await second.createPolicy({ id: 'all', seed: 1, rank: 'full', from });
+    expect([await lossOf(restored), await lossOf(restored)]).toEqual(rest);
+    await second.close();
+  });
+});
+
 describe('the order of one policy', () => {
   it('refuses to save a state that would lose a gradient', async () => {
     const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 2 });
