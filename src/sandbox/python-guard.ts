@@ -105,6 +105,8 @@ def close_bridge():
     bridge = [name for name in sys.modules
               if name.split('.')[0] in ('js', 'pyodide_js', 'pyodide', '_pyodide', '_pyodide_core')]
     sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith('_pyodide')]
+    # The patched one asks JavaScript whether it may wait.
+    time.sleep = getattr(time.sleep, '__wrapped__', time.sleep)
     asyncio.run = asyncio.runners.run
     asyncio.set_event_loop(None)
     for name in bridge:

@@ -236,6 +236,31 @@ describe('runs know nothing of one another', () => {
   });
 });
 
+describe('a program that breaks its interpreter', () => {
+  it.each(['import os\nos._exit(0)', 'import os\nos.abort()'])(
+    'has an error of its own, and the next run works: %j',
+    async (source) => {
+      expect(await run(source)).toMatchObject({
+        status: 'error',
+        output: 'The program ended or broke the interpreter it ran in.\n',
+      });
+      expect((await run('print("hello")')).output).toBe('hello\n');
+    },
+  );
+
+  it('does not reach the next run with what cannot be tidied up after it', async () => {
+    const nest = 'import os\nfor depth in range(300):\n    os.mkdir("d")\n    os.chdir("d")';
+    await run(nest);
+    expect(await run('print("hello")')).toMatchObject({ status: 'ok', output: 'hello\n' });
+  });
+});
+
+it('lets a program wait', async () => {
+  const source =
+    'import time\nbefore = time.monotonic()\ntime.sleep(0.01)\nprint(time.monotonic() - before >= 0.01)';
+  expect((await run(source)).output).toBe('True\n');
+});
+
 describe('our own failures', () => {
   it('are infrastructure, never the agent’s: a worker that dies in a run', async () => {
     const dying = createPythonSandbox({ workerFile: brokenWorker('process.exit(3)') });

@@ -71,6 +71,8 @@ function judge(outcome: RunOutcome, limits: Limits): Verdict {
     return ended('error', 'RecursionError: the interpreter ran out of stack\n');
   if (outcome.kind === 'crashed' && outcome.reason.includes(bridgeClosed))
     return ended('denied', 'JavaScript objects are not allowed in the sandbox\n');
+  if (outcome.kind === 'crashed' && outcome.isInProgram)
+    return ended('error', 'The program ended or broke the interpreter it ran in.\n');
   return ended('infrastructure', `The Python sandbox failed: ${outcome.reason}.\n`);
 }
 
@@ -120,7 +122,7 @@ export function createPythonSandbox(options: PythonSandboxOptions = {}): Sandbox
       signal?.throwIfAborted();
       return { ...judge(outcome, limits), durationMs: performance.now() - start };
     } finally {
-      pool.release(worker);
+      void pool.release(worker);
     }
   };
 

@@ -17,9 +17,9 @@
  * that a run may burn until its time limit, and timing side channels. Code from people who mean harm belongs into a
  * virtual machine of its own.
  */
+import { inspect } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadPyodide } from 'pyodide';
-import { messageOf } from '../errors.ts';
 import { putFiles, takeFiles } from './exchange-files.ts';
 import { answerConstants, fixRandomBytes, hardenRealm, limitMemory } from './harden-realm.ts';
 import { pythonGuard } from './python-guard.ts';
@@ -92,19 +92,29 @@ function condition(): WorkerCondition {
 
 function serve({ source, files }: RunRequest): void {
   const [folder] = scratchDirectories;
+  let isInProgram = false;
   try {
     putFiles(fileSystem, folder, files);
+    isInProgram = true;
     const text = String(run(source));
+    isInProgram = false;
     const left = takeFiles(fileSystem, folder, {
       before: files,
       most: settings.workspaceFiles,
       mostBytes: settings.workspaceBytes,
     });
     send({ kind: 'result', text, left, ...condition() });
+    // After the answer, which need not wait for it; the next run does (start-worker.ts).
     restore();
+    send({ kind: 'ready' });
   } catch (error) {
-    send({ kind: 'crashed', reason: messageOf(error), ...condition() });
+    send({ kind: 'crashed', reason: reasonOf(error), isInProgram, ...condition() });
   }
+}
+
+/** The interpreter throws objects of its own, such as one for an exit, which have no text. */
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : `the interpreter threw ${inspect(error)}`;
 }
 
 port.on('message', serve);

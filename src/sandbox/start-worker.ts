@@ -18,16 +18,20 @@ export type RunOutcome =
       readonly left: FilesLeft;
       readonly timedOut: boolean;
     }
-  | ({ readonly kind: 'crashed'; readonly reason: string; readonly timedOut: boolean } & Pick<
-      WorkerCondition,
-      'isMemoryFull'
-    >)
+  | ({
+      readonly kind: 'crashed';
+      readonly reason: string;
+      readonly isInProgram: boolean;
+      readonly timedOut: boolean;
+    } & Pick<WorkerCondition, 'isMemoryFull'>)
   | { readonly kind: 'died'; readonly reason: string; readonly timedOut: boolean };
 
 /** One warm interpreter; one run at a time. */
 export type PythonWorker = {
   /** Stops the run at the time limit or when `signal` aborts; never rejects. */
   readonly run: (request: RunRequest, limits: RunLimits) => Promise<RunOutcome>;
+  /** Resolves when it is back in its first state after its last run, or will never be; never rejects. */
+  readonly restored: () => Promise<void>;
   /** False once it died, crashed or has grown too large. */
   readonly isUsable: () => boolean;
   readonly stop: () => Promise<void>;
@@ -43,6 +47,8 @@ export type StartOptions = Omit<WorkerSettings, 'interrupt'> & {
 
 /** How long an interrupted interpreter may take to answer before its thread is ended. */
 const graceMs = 250;
+/** How long an interpreter may take to get back to its first state, on a busy machine too. */
+const restoreLimitMs = 10_000;
 
 const ownExtension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const workerFile = new URL(`./python-worker.${ownExtension}`, import.meta.url);
@@ -119,6 +125,13 @@ async function runInThread(
 
 function createPythonWorker(thread: Worker, interrupt: Uint8Array): PythonWorker {
   let isUsable = true;
+  let restored = Promise.resolve();
+  const restore = async () => {
+    const timer = setTimeout(() => void thread.terminate(), restoreLimitMs);
+    const message = await nextMessage(thread);
+    clearTimeout(timer);
+    if (message.kind !== 'ready') isUsable = false;
+  };
   thread.on('error', () => {
     isUsable = false;
   });
@@ -132,8 +145,10 @@ function createPythonWorker(thread: Worker, interrupt: Uint8Array): PythonWorker
       if (message.kind === 'ready')
         return { kind: 'died', reason: 'the sandbox broke its protocol', timedOut };
       if (message.kind !== 'result' || message.isWorn) isUsable = false;
+      else restored = restore();
       return { ...message, timedOut };
     },
+    restored: () => restored,
     isUsable: () => isUsable,
     stop: async () => {
       isUsable = false;

@@ -5,7 +5,8 @@ import type { PythonWorker } from './start-worker.ts';
 export type WorkerPool = {
   /** Waits for a free worker; rejects with the signal's reason when aborted, or when a worker cannot be started. */
   readonly acquire: (signal?: AbortSignal) => Promise<PythonWorker>;
-  readonly release: (worker: PythonWorker) => void;
+  /** Gives it back at once; it is free when it is in its first state again. Never rejects. */
+  readonly release: (worker: PythonWorker) => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -82,7 +83,9 @@ export function createWorkerPool(size: number, start: () => Promise<PythonWorker
     wakeNext();
   };
 
-  const release = (worker: PythonWorker) => {
+  const release = async (worker: PythonWorker) => {
+    // What one run has left behind must not meet the next, nor count against its time.
+    await worker.restored();
     if (worker.isUsable()) idle.push(worker);
     else {
       forget(worker);

@@ -33,10 +33,15 @@ export type WorkerCondition = {
 };
 
 /**
- * Worker to pool. `result.text` starts with one letter: o = ok, e = error, d = denied, l = output limit, m = memory,
- * k = interrupted. `crashed`: the interpreter is broken and the worker must be replaced.
+ * Worker to pool. `ready`: in its first state, at the start and after each run. `result.text` starts with one letter: o = ok, e = error, d = denied, l = output limit, m = memory,
+ * k = interrupted. `crashed`: the interpreter is broken and the worker must be replaced; `isInProgram`: the agent's program
+ * broke it, by ending it for example.
  */
 export type WorkerMessage =
   | { readonly kind: 'ready' }
   | ({ readonly kind: 'result'; readonly text: string; readonly left: FilesLeft } & WorkerCondition)
-  | ({ readonly kind: 'crashed'; readonly reason: string } & WorkerCondition);
+  | ({
+      readonly kind: 'crashed';
+      readonly reason: string;
+      readonly isInProgram: boolean;
+    } & WorkerCondition);
