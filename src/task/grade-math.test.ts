@@ -18,6 +18,8 @@ const REFERENCE: readonly Row[] = [
   ['\\boxed{081}', '080 or 081 (both were accepted)', '081', true],
   ['\\boxed{82}', '080 or 081 (both were accepted)', '82', false],
   ['\\boxed{142}', '142.0', '142', true],
+  ['\\boxed{1 2}', '12', '1 2', false],
+  ['\\boxed{12 000}', '12000', '12 000', true],
   ['\\boxed{142.0}', '142.0', '142.0', true],
   ['\\boxed{338,551}', '338551.0', '338,551', true],
   ['\\boxed{7} no, \\boxed{5}', '7', '5', false],

@@ -57,11 +57,11 @@ function isSameValue(prediction: string, gold: string): boolean {
   return sameExpression(prediction, gold);
 }
 
-/** Without spaces; words of several letters are compared without case, single letters with it. */
+/** Without spaces, but for those between two numbers that are no thousands; words of several letters are compared without case, single letters with it. */
 function squeeze(text: string): string {
   return text
     .replace(/[A-Za-z]{3,}/g, (word) => word.toLowerCase())
-    .replace(/\s+/g, '')
+    .replace(/(?<!\d)\s+|\s+(?!\d)|(?<=\d)\s+(?=\d{3}(?!\d))/g, '')
     .replace(/\^\{(\w)\}/g, '^$1');
 }
 
