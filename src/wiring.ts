@@ -249,10 +249,11 @@ export function createService(
   config: Pick<RunConfig, 'model'>,
   tokenizer?: Tokenizer,
 ): Promise<TrainingService> {
-  const { path, device, dtype, threads, maxRows, microBatchTokens } = config.model;
+  const { path, device, dtype, threads, maxRows, microBatchTokens, gradientCheckpointing } =
+    config.model;
   return createLocalTrainingService({
     modelDirectory: path,
-    ...{ device, dtype, maxRows, microBatchTokens },
+    ...{ device, dtype, maxRows, microBatchTokens, gradientCheckpointing },
     ...(threads === undefined ? {} : { threads }),
     ...(tokenizer && { decode: tokenizer.decode }),
   });
@@ -266,14 +267,15 @@ async function createPolicies(
   config: RunConfig,
   checkpoint: string | undefined,
 ): Promise<ReadonlyMap<string, Policy>> {
-  const { rank, alpha, shared } = config.adapter;
+  const { rank, alpha, targets, shared } = config.adapter;
   const open = (id: string) => {
     const from =
       checkpoint === undefined
         ? {}
         : { from: { directory: join(checkpoint, id), optimizer: true } };
     const seed = seedFor(config.seed, 'adapter', id);
-    return service.createPolicy({ id, seed, rank, alpha, ...from });
+    const shape = { rank, alpha, ...(targets && { targets }) };
+    return service.createPolicy({ id, seed, ...shape, ...from });
   };
   const common = shared ? await open(sharedPolicy) : undefined;
   const policies = new Map<string, Policy>();

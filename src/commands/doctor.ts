@@ -34,18 +34,45 @@ function machine(): Finding[] {
 function engine(): Finding[] {
   try {
     const { version, threads, cudaDevices, build } = describeEngine();
-    return [
-      libtorch(version),
-      { what: 'blas', found: blasOf(build) },
-      { what: 'threads', found: `${threads} for the engine` },
-      cudaDevices > 0
-        ? { what: 'device', found: `cpu and ${cudaDevices} CUDA` }
-        : { what: 'device', found: 'cpu only' },
-    ];
+    return [libtorch(version), blas(build), cpu(build), threadsOf(threads), device(cudaDevices)];
   } catch (error) {
     if (!(error instanceof BoundaryError)) throw error;
     return [{ what: 'libtorch', found: 'the engine does not load', advice: error.message }];
   }
+}
+
+function blas(build: string): Finding {
+  const found =
+    /BLAS_INFO=(\w+)/.exec(build)?.[1] ?? /(MKL|OpenBLAS|Accelerate)/.exec(build)?.[1] ?? 'unknown';
+  if (!/open/i.test(found)) return { what: 'blas', found };
+  const advice =
+    'with OpenBLAS a row may have other last bits in another batch, and small products are slower; the pip build of libtorch has MKL';
+  return { what: 'blas', found, advice };
+}
+
+/** The vector instructions that libtorch's kernels use here. */
+function cpu(build: string): Finding {
+  const found = /CPU capability usage: (\S+)/.exec(build)?.[1] ?? 'unknown';
+  if (found !== 'DEFAULT' && found !== 'NO AVX') return { what: 'cpu', found };
+  const advice = 'libtorch uses no vector instructions; is ATEN_CPU_CAPABILITY set?';
+  return { what: 'cpu', found, advice };
+}
+
+function threadsOf(threads: number): Finding {
+  const found = `${threads} for the engine`;
+  const cores = availableParallelism();
+  if (threads >= cores / 2) return { what: 'threads', found };
+  const advice = `${cores} cores are there; set model.threads, or unset OMP_NUM_THREADS`;
+  return { what: 'threads', found, advice };
+}
+
+function device(cudaDevices: number): Finding {
+  if (cudaDevices > 0) return { what: 'device', found: `cpu and ${cudaDevices} CUDA` };
+  const hasDriver = existsSync('/proc/driver/nvidia/version');
+  if (!hasDriver) return { what: 'device', found: 'cpu only' };
+  const advice =
+    'there is an NVIDIA GPU that this libtorch cannot use; remove .teamtune/libtorch and run `npm run setup` for the CUDA build';
+  return { what: 'device', found: 'cpu only', advice };
 }
 
 function libtorch(version: string): Finding {
@@ -55,12 +82,6 @@ function libtorch(version: string): Finding {
   const advice =
     'libtorch 2 decodes several times faster; install Python 3 with pip and run `npm run setup` again';
   return { what: 'libtorch', found, advice };
-}
-
-function blasOf(build: string): string {
-  return (
-    /BLAS_INFO=(\w+)/.exec(build)?.[1] ?? /(MKL|OpenBLAS|Accelerate)/.exec(build)?.[1] ?? 'unknown'
-  );
 }
 
 /** What set-up wrote beside the addon; absent where the addon was built by hand. */

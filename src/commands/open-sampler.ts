@@ -33,6 +33,7 @@ export async function withSampler<Result>(
       dtype: dtypeOf(request),
       maxRows: 64,
       microBatchTokens: 8192,
+      gradientCheckpointing: false,
     },
   });
   try {

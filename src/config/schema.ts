@@ -139,8 +139,10 @@ const model = z.strictObject({
   threads: count.optional(),
   /** Most actions sampled in one batch; bounds the cache. */
   maxRows: count.default(64),
-  /** Most tokens (padding included) of one forward and backward pass; bounds memory. */
+  /** Most tokens of one forward and backward pass; bounds memory. */
   microBatchTokens: count.default(8192),
+  /** Trades a third more work in training for the memory of activations. */
+  gradientCheckpointing: z.boolean().default(false),
 });
 
 const adapter = z.strictObject({
@@ -148,6 +150,11 @@ const adapter = z.strictObject({
   rank: count.default(8),
   /** Scale of the adapter is alpha/rank. */
   alpha: positive.default(16),
+  /** Modules that get LoRA; absent = every linear one. */
+  targets: z
+    .array(z.enum(['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']))
+    .nonempty()
+    .optional(),
   /** All agents play and train one adapter. */
   shared: z.boolean().default(false),
 });

@@ -43,6 +43,8 @@ export type SequenceGenerator = {
   readonly pending: number;
   /** Prompt tokens that went through the model; fewer than were submitted where sequences share a beginning. */
   readonly prefilled: number;
+  /** Of the keys and values of sequences, allocated now. */
+  readonly cacheBytes: number;
   /**
    * Queues a request.
    *

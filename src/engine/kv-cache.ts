@@ -43,6 +43,11 @@ export class KvCache {
     return this.#positions;
   }
 
+  /** Of what is allocated now; memory that was never written may not be taken yet. */
+  get bytes(): number {
+    return this.#slots * this.#positions * this.bytesPerToken;
+  }
+
   /** Of all layers. */
   get bytesPerToken(): number {
     const { config, dtype } = this.#decoder;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { BoundaryError, messageOf } from '../errors.ts';
+import { explainOutOfMemory } from './out-of-memory.ts';
 
 /** What an operator takes, after tensors have become handles. */
 export type NativeArgument =
@@ -84,7 +85,8 @@ let loaded: Addon | undefined;
  * Calls one of the addon's exports.
  *
  * @throws BoundaryError("engine") when the addon is missing or cannot be loaded, and with libtorch's message when
- *   libtorch refuses: operator, then name, shape and dtype of each tensor argument, then the reason
+ *   libtorch refuses: operator, then name, shape and dtype of each tensor argument, then the reason. A failed
+ *   allocation says which setting asks for less
  */
 export function callNative<Name extends keyof Addon>(
   name: Name,
@@ -95,7 +97,8 @@ export function callNative<Name extends keyof Addon>(
   try {
     return run(...args);
   } catch (error) {
-    throw new BoundaryError('engine', messageOf(error), { cause: error });
+    const message = messageOf(error);
+    throw new BoundaryError('engine', explainOutOfMemory(message) ?? message, { cause: error });
   }
 }
 

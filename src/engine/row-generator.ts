@@ -75,6 +75,10 @@ export class RowGenerator implements SequenceGenerator {
     return this.#prefilled;
   }
 
+  get cacheBytes(): number {
+    return this.#cache.bytes;
+  }
+
   submit(request: GenerationRequest): number {
     checkRequest(request, this.#decoder);
     const id = this.#nextId++;

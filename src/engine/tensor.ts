@@ -197,6 +197,15 @@ export function tensorOfBytes(bytes: TypedArray, shape: Shape, placement: Placem
   return new Tensor(callNative('fromBytes', bytes, shape, dtypeCode(dtype), device));
 }
 
+/** Memory of the tensors' elements, each counted once however often it is listed. */
+export function bytesOf(tensors: Iterable<Tensor>): number {
+  let bytes = 0;
+  for (const tensor of new Set(tensors)) {
+    bytes += elementsOf(tensor.shape) * bytesPerElement(tensor.dtype);
+  }
+  return bytes;
+}
+
 /** Tensors that are alive now; equal before and after a piece of work when it leaks none. */
 export function liveTensors(): number {
   return callNative('liveTensors');

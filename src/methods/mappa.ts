@@ -51,9 +51,25 @@ export async function mappaStep(training: Training, step: number): Promise<Metri
     ...updates,
     'live-tensors': training.service.counters().liveTensors ?? 0,
     'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
+    ...memoryMetrics(training.service.counters()),
     'play-seconds': playSeconds,
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+/** Where the engine says: memory of `weights`, `adapters`, `optimizers`, `cache` and `activations`, in MiB. */
+function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
+  const parts = {
+    weights: counters.weightBytes,
+    adapters: counters.adapterBytes,
+    optimizers: counters.optimizerBytes,
+    cache: counters.cacheBytes,
+    activations: counters.activationBytes,
+  };
+  const known = Object.entries(parts).flatMap(([name, bytes]) =>
+    bytes === undefined ? [] : [[`${name}-mebibytes`, bytes / 2 ** 20] as const],
+  );
+  return Object.fromEntries(known);
 }
 
 /** Log-probability of every sampled token under the reference policy, by action id. */

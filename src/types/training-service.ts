@@ -172,7 +172,7 @@ export type PolicyOptions = {
    */
   readonly rank: number | 'full' | 'stored';
   readonly alpha?: number;
-  /** Last parts of the names of the modules that get LoRA, for example `q_proj`; default: every linear module. */
+  /** Modules of a new adapter, by the last part of their names (`q_proj`); default: every linear module. */
   readonly targets?: readonly string[];
   /** Adds a scalar head on the last hidden state, 0 at the start, trained by the loss `value` and saved with the policy. */
   readonly valueHead?: boolean;
@@ -184,7 +184,12 @@ export type TrainingService = {
   readonly createPolicy: (options: PolicyOptions) => Promise<Policy>;
   /** The base model with adapters off: the reference policy. */
   readonly baseSampler: () => Promise<Sampler>;
-  /** Counters since creation: `sampledTokens`, `trainedTokens`, `sampleSeconds`, `trainSeconds`, `liveTensors`. */
+  /**
+   * Counters since creation: `sampledTokens`, `trainedTokens`, `sampleSeconds`, `trainSeconds`, `liveTensors`. An engine in
+   * this process adds its memory now: `weightBytes` (of the base), `adapterBytes` (value heads included), `optimizerBytes`,
+   * `cacheBytes`, and `activationBytes`, the most that the process grew over one forward pass of training: less than the
+   * activations where memory was free already.
+   */
   readonly counters: () => Readonly<Record<string, number>>;
   readonly close: () => Promise<void>;
 };

@@ -29,7 +29,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** What a run came to, without what depends on the clock or on the folder. */
 function factsOf(directory: string) {
   const run = openRun(directory, { mode: 'read' });
-  const clock = /seconds|replayed|live-tensors|rss/;
+  const clock = /seconds|replayed|live-tensors|mebibytes/;
   const metrics = run.metrics().map(({ step, metrics: values }) => ({
     step,
     values: Object.entries(values).filter(([name]) => !clock.test(name)),

@@ -18,4 +18,6 @@ export type EngineRoom = {
   readonly decode: Decode | undefined;
   readonly wake: () => void;
   readonly countTrained: (tokens: number) => void;
+  /** Told how much the process grew over each forward pass that keeps activations. */
+  readonly noteActivations: (bytes: number) => void;
 };

@@ -87,9 +87,10 @@ export class LocalPolicy implements Policy {
         `the loss "value" trains a value head, and the policy "${this.id}" has none; create it with valueHead: true`,
       );
     }
-    const { decoder, microBatchTokens, isCheckpointed } = room;
+    const { decoder, microBatchTokens, isCheckpointed, noteActivations } = room;
     const { adapter, valueHead } = trainable;
-    const pass = { decoder, adapter, valueHead, data, microBatchTokens, isCheckpointed };
+    const limits = { microBatchTokens, isCheckpointed, noteActivations };
+    const pass = { decoder, adapter, valueHead, data, ...limits };
     if (loss === undefined) return yield* runPass(pass);
     const before = this.#gradient;
     this.#gradient = 'partial';

@@ -185,6 +185,24 @@ describe('data in any amount', () => {
   });
 });
 
+describe('what the service says of its memory', () => {
+  it('has every component in bytes', async () => {
+    // 32 × 16 embeddings, 16 + 16 + 16 norms, attention 16 × (16 + 8 + 8) + 16 × 16, MLP 3 × 16 × 24; tied head.
+    const weights = 32 * 16 + 3 * 16 + 16 * 32 + 256 + 3 * 16 * 24;
+    const before = service.counters();
+    expect(before).toMatchObject({ weightBytes: 4 * weights, adapterBytes: 0, optimizerBytes: 0 });
+    const targets = ['q_proj', 'down_proj'];
+    await service.createPolicy({ id: 'a', seed: 1, rank: 2, targets, valueHead: true });
+    // A and B of both modules, and the head's 16 weights and bias.
+    const trained = 2 * (16 + 16) + 2 * (24 + 16) + 17;
+    const after = service.counters();
+    expect(after.adapterBytes).toBe(4 * trained);
+    expect(after.optimizerBytes).toBe(2 * 4 * trained);
+    await (await service.baseSampler()).sample(prompt, params);
+    expect(service.counters().cacheBytes).toBeGreaterThan(0);
+  });
+});
+
 describe('stop strings', () => {
   /** Token 1 is `b`, and so on. */
   const decode = (tokens: Iterable<number>) =>

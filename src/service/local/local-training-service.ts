@@ -1,11 +1,16 @@
-import { createDecoder, type Decoder, disposeDecoder } from '../../engine/decoder.ts';
+import {
+  createDecoder,
+  type Decoder,
+  decoderParameters,
+  disposeDecoder,
+} from '../../engine/decoder.ts';
 import { initialWeights } from '../../engine/initial-weights.ts';
 import { loadDecoder, storeWeights } from '../../engine/load-model.ts';
 import type { ModelConfig } from '../../engine/model-config.ts';
 import { saveModelFolder } from '../../engine/model-folder.ts';
 import { setThreads } from '../../engine/native.ts';
 import { AdamW } from '../../engine/optimizer.ts';
-import { type Device, type DType, liveTensors } from '../../engine/tensor.ts';
+import { bytesOf, type Device, type DType, liveTensors } from '../../engine/tensor.ts';
 import { BoundaryError } from '../../errors.ts';
 import type { Policy, PolicyOptions, TrainingService } from '../../types/training-service.ts';
 import type { EngineRoom } from './engine-room.ts';
@@ -60,19 +65,23 @@ async function makeDecoder(options: LocalTrainingServiceOptions): Promise<Decode
     : createDecoder(options.model, initialWeights(options.model, options.seed, placement));
 }
 
+/** Memory of what a policy owns: its adapter and value head, and its optimiser's state. */
+type PolicyBytes = { readonly adapter: number; readonly optimizer: number };
+
 class LocalService implements LocalTrainingService {
   readonly config: ModelConfig;
   readonly #room: EngineRoom;
   readonly #loop: ReturnType<typeof startWorkLoop>;
   readonly #policies = new Map<
     string,
-    { readonly policy: LocalPolicy; readonly queue: WorkQueue }
+    { readonly policy: LocalPolicy; readonly queue: WorkQueue; readonly bytes: PolicyBytes }
   >();
   /** Ids of policies that are open or being created. */
   readonly #ids = new Set<string>();
   #fullPolicy: string | undefined;
   #turn = 0;
   #trainedTokens = 0;
+  #activationBytes = 0;
   #sampleSeconds = 0;
   #trainSeconds = 0;
   #closing: Promise<void> | undefined;
@@ -95,6 +104,9 @@ class LocalService implements LocalTrainingService {
       wake,
       countTrained: (tokens) => {
         this.#trainedTokens += tokens;
+      },
+      noteActivations: (bytes) => {
+        this.#activationBytes = Math.max(this.#activationBytes, bytes);
       },
     };
     const sample = timed(this.#room.pool.step, (seconds) => {
@@ -140,6 +152,7 @@ class LocalService implements LocalTrainingService {
     sampleSeconds: this.#sampleSeconds,
     trainSeconds: this.#trainSeconds,
     liveTensors: liveTensors(),
+    ...this.#memory(),
   });
 
   readonly saveModel = async (directory: string): Promise<void> => {
@@ -162,6 +175,19 @@ class LocalService implements LocalTrainingService {
     disposeDecoder(this.#room.decoder);
   }
 
+  #memory(): Readonly<Record<string, number>> {
+    const policies = [...this.#policies.values()];
+    const sum = (of: (sizes: PolicyBytes) => number) =>
+      policies.reduce((total, { bytes }) => total + of(bytes), 0);
+    return {
+      weightBytes: bytesOf(decoderParameters(this.#room.decoder).values()),
+      adapterBytes: sum(({ adapter }) => adapter),
+      optimizerBytes: sum(({ optimizer }) => optimizer),
+      cacheBytes: this.#room.pool.cacheBytes(),
+      activationBytes: this.#activationBytes,
+    };
+  }
+
   /** One unit of one policy; policies take turns. */
   #trainOneUnit(): boolean {
     const queues = [...this.#policies.values()];
@@ -180,6 +206,7 @@ class LocalService implements LocalTrainingService {
         ? await createTrainableDecoder(decoder, options)
         : await createTrainableAdapter(decoder, { ...options, rank }, modelName);
     const trainable = options.valueHead ? await addValueHead(weights, decoder, options) : weights;
+    const base = new Set(decoderParameters(decoder).values());
     const optimizer = new AdamW(trainable.parameters);
     try {
       const version =
@@ -191,7 +218,12 @@ class LocalService implements LocalTrainingService {
       const onClose = () => this.#forget(id);
       const parts = { id, version, room: this.#room, queue, trainable, optimizer, onClose };
       const policy = new LocalPolicy(parts);
-      this.#policies.set(id, { policy, queue });
+      const owned = [...trainable.parameters.values()].filter((tensor) => !base.has(tensor));
+      const bytes = {
+        adapter: bytesOf(owned),
+        optimizer: bytesOf(optimizer.state().tensors.values()),
+      };
+      this.#policies.set(id, { policy, queue, bytes });
       return policy;
     } catch (error) {
       optimizer.dispose();

@@ -15,6 +15,8 @@ export type SamplingPool = {
   /** One prefill or one token of every row; false when nothing waits. */
   readonly step: () => boolean;
   readonly sampledTokens: () => number;
+  /** Of the keys and values of sequences. */
+  readonly cacheBytes: () => number;
   readonly close: () => void;
 };
 
@@ -81,5 +83,6 @@ export function createSamplingPool(
     generator.dispose();
   };
 
-  return { sample, step, sampledTokens: () => sampledTokens, close };
+  const cacheBytes = (): number => generator.cacheBytes;
+  return { sample, step, sampledTokens: () => sampledTokens, cacheBytes, close };
 }

@@ -27,6 +27,8 @@ export type Pass = {
   readonly microBatchTokens: number;
   /** Computes activations again on the way back instead of keeping them. */
   readonly isCheckpointed: boolean;
+  /** Told how much the process grew over the forward pass of each micro-batch with a loss. */
+  readonly noteActivations?: (bytes: number) => void;
 };
 
 /** What became of one datum. */
@@ -59,10 +61,12 @@ export function scoreMicroBatch(pass: Pass): readonly DatumResult[] {
     );
   }
   return tidy(() => {
+    const before = pass.loss === undefined ? 0 : process.memoryUsage.rss();
     const scored = score(pass);
     const numbers = numbersOf(pass, scored);
     const outcomes = pass.loss === undefined ? [] : outcomesOf(pass.loss, numbers);
     if (pass.loss !== undefined) {
+      pass.noteActivations?.(process.memoryUsage.rss() - before);
       scored.backward({
         ...flatten('logprobs', outcomes, scored),
         ...flatten('entropies', outcomes, scored),
