@@ -49,7 +49,7 @@ export function describeSandbox(name: string, under: SandboxUnderTest): void {
     afterAll(async () => {
       await sandbox.close();
       await rm(folder, { recursive: true });
-    });
+    }, 60_000);
 
     it('says that it works here', async () => {
       await sandbox.check();
