@@ -62,8 +62,8 @@ function isUndefinedValue(value: string): boolean {
 function isHarmless(text: string): boolean {
   if (text === '' || text.length > LONGEST) return false;
   if (/[^\w\s+\-*/^(){}[\].!|\\<>=]/.test(text) || /\d{40}|[<>=]|!\s*!/.test(text)) return false;
-  // Two numbers side by side are neither one number nor a product.
-  if (/\d\s+\d/.test(text)) return false;
+  // Two numbers side by side are neither one number nor a product; the first may be the base of a logarithm.
+  if (/(?<![_\d])\d+\s+\d/.test(text)) return false;
   const commands = [...text.matchAll(/\\([A-Za-z]+|.)/g)].map((found) => found[1] ?? '');
   if (!commands.every((command) => COMMANDS.has(command))) return false;
   // Words are not products of their letters.
