@@ -1,28 +1,73 @@
-import { APICallError, LoadAPIKeyError, LoadSettingError, NoSuchModelError } from 'ai';
+import {
+  AISDKError,
+  APICallError,
+  EmptyResponseBodyError,
+  InvalidResponseDataError,
+  JSONParseError,
+  LoadAPIKeyError,
+  LoadSettingError,
+  NoSuchModelError,
+  TypeValidationError,
+} from 'ai';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 
 /**
  * What a failed call means.
- * `permanent`: no later call can succeed, the run must stop; `transient`: worth another try;
- * `no-structure`: the endpoint takes no structured output, ask in plain text; `foreign`: not an error of the call at all.
+ * `permanent`: no later call can succeed, the run must stop; `transient`: worth another try; `refused`: the provider will
+ * not speak about this one action; `no-structure`: the endpoint takes no structured output, ask in plain text;
+ * `foreign`: not an error of the call at all.
  */
-export type CallErrorKind = 'permanent' | 'transient' | 'no-structure' | 'foreign';
+export type CallErrorKind = 'permanent' | 'transient' | 'refused' | 'no-structure' | 'foreign';
+
+/** A reply that is not of the protocol: a proxy's page, a body cut short. */
+const GARBLED = [
+  EmptyResponseBodyError,
+  InvalidResponseDataError,
+  JSONParseError,
+  TypeValidationError,
+];
 
 export function callErrorKind(error: unknown): CallErrorKind {
   if (LoadAPIKeyError.isInstance(error) || LoadSettingError.isInstance(error)) return 'permanent';
   if (NoSuchModelError.isInstance(error)) return 'permanent';
-  if (!APICallError.isInstance(error)) return 'foreign';
+  if (GARBLED.some((kind) => kind.isInstance(error)) || isConnectionLost(error)) return 'transient';
+  if (APICallError.isInstance(error)) return kindOfRefusal(error);
+  // What else the SDK refuses (a setting the model does not have) or a login that does not work is the same next time.
+  return AISDKError.isInstance(error) || isLoginFailure(error) ? 'permanent' : 'foreign';
+}
+
+function kindOfRefusal(error: APICallError): CallErrorKind {
   const said = `${error.message} ${error.responseBody ?? ''}`;
   // Providers answer 429 for an empty account too, and no waiting fills it.
   if (/insufficient_quota/i.test(said)) return 'permanent';
-  if (error.statusCode === 400 && /response_format|json_schema|structured/i.test(said)) {
-    return 'no-structure';
+  if (error.statusCode === 400) {
+    if (/response_format|json_schema|structured/i.test(said)) return 'no-structure';
+    if (/content[_ ](filter|management|policy)|safety/i.test(said)) return 'refused';
   }
   // No status, or a reply that is not of the protocol: the network or something in between, not the coach's own no.
   const isRefusal = (error.statusCode ?? 0) >= 400;
   return error.isRetryable || !isRefusal ? 'transient' : 'permanent';
+}
+
+/** Fetch says so with a TypeError; the code of the socket stands below it. */
+function isConnectionLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error.name === 'TypeError' && /terminated|fetch failed/.test(error.message)) return true;
+  const { code } = error as { readonly code?: unknown };
+  return (
+    typeof code === 'string' && /^(ECONN|ENOTFOUND|EAI_AGAIN|EPIPE|ETIMEDOUT|UND_ERR)/.test(code)
+  );
+}
+
+function isLoginFailure(error: unknown): boolean {
+  return error instanceof Error && /credential|authenticat|invalid_grant/i.test(error.message);
+}
+
+/** Whether the provider itself said no, so that nothing was generated and nothing is paid. */
+export function isUnpaid(error: unknown): boolean {
+  return APICallError.isInstance(error) && (error.statusCode ?? 0) >= 400;
 }
 
 /** A sentence about a failed call that is safe to print: status and the provider's words, cut short. */

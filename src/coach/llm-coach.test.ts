@@ -113,7 +113,7 @@ describe('the LLM coach', () => {
     answers = [says(good)];
     const coach = coachWith();
     expect(await coach.score(request)).toEqual(scored);
-    expect(coach.usage()).toEqual({ calls: 1, inputTokens: 100, outputTokens: 7 });
+    expect(coach.usage()).toEqual({ calls: 1, cached: 0, inputTokens: 100, outputTokens: 7 });
     expect(bodies[0]?.response_format?.type).toBe('json_schema');
     const prompt = bodies[0]?.messages[0]?.content ?? '';
     for (const shown of [
@@ -144,7 +144,7 @@ describe('the LLM coach', () => {
     answers = [says('Sound.\n**PROCESS_SCORE: 8/10**')];
     const coach = coachWith();
     expect(await coach.score(request)).toEqual(scored);
-    expect(coach.usage()).toEqual({ calls: 1, inputTokens: 100, outputTokens: 7 });
+    expect(coach.usage()).toEqual({ calls: 1, cached: 0, inputTokens: 100, outputTokens: 7 });
   });
 
   it('blames an earlier agent by name, and drops names it does not know', async () => {
@@ -160,7 +160,7 @@ describe('the LLM coach', () => {
     answers = [says('{"reason": "So", "score": 8'), says(good)];
     const coach = coachWith();
     expect(await coach.score(request)).toEqual(scored);
-    expect(coach.usage()).toEqual({ calls: 2, inputTokens: 200, outputTokens: 14 });
+    expect(coach.usage()).toEqual({ calls: 2, cached: 0, inputTokens: 200, outputTokens: 14 });
     expect(bodies[1]?.messages.map((message) => message.role)).toEqual([
       'user',
       'assistant',
@@ -220,7 +220,7 @@ describe('the LLM coach', () => {
     answers = [fails(500, 'oops', { 'retry-after-ms': '1' }), says(good)];
     const coach = coachWith();
     expect(await coach.score(request)).toEqual(scored);
-    expect(coach.usage()).toEqual({ calls: 2, inputTokens: 100, outputTokens: 7 });
+    expect(coach.usage()).toEqual({ calls: 2, cached: 0, inputTokens: 100, outputTokens: 7 });
   });
 
   it('tries again when what comes is not of the protocol', async () => {

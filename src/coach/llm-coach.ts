@@ -1,13 +1,29 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { generateText, type ModelMessage, NoObjectGeneratedError, Output } from 'ai';
+import type { ModelMessage } from 'ai';
+import { z } from 'zod';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
-import { callErrorKind, describeCallError, waitBeforeRetry } from './call-error.ts';
+import { type AskedModel, askModel } from './ask-model.ts';
+import { CircuitBreaker } from './circuit-breaker.ts';
+import { type Budget, createMemoryBooks, describeSpent, Ledger } from './ledger.ts';
 import { createLimiter } from './limit.ts';
-import { type ParsedReply, parseVerdict, type Verdict, verdictForm } from './parse-verdict.ts';
-import { type AgentBrief, checkTemplate, type Rubric, renderRequest } from './render-request.ts';
+import {
+  type ParsedReply,
+  parseVerdict,
+  type Verdict,
+  verdictForm,
+  verdictFormWithAnswer,
+} from './parse-verdict.ts';
+import {
+  type AgentBrief,
+  checkTemplate,
+  isAnswerShown,
+  type Rubric,
+  renderRequest,
+} from './render-request.ts';
 import { type ModelObject, resolveModel } from './resolve-model.ts';
+import { cacheKey, type VerdictCache } from './verdict-cache.ts';
 
 export type LlmCoachOptions = {
   /** A model object of the AI SDK, or `provider/model` as {@link resolveModel} reads it. */
@@ -20,12 +36,22 @@ export type LlmCoachOptions = {
   readonly rubric?: string;
   /** Shows the coach the task's ground truth; default false, as the method needs no labels. */
   readonly showAnswer?: boolean;
-  /** Deadline of one verdict, retries and repair included, once its turn has come; milliseconds. */
+  /** Deadline of one verdict's call with its retries, once its turn has come; milliseconds. */
   readonly timeoutMs: number;
   /** Verdicts in flight at a time. */
   readonly concurrency: number;
   /** Tries of one call when it fails in passing. */
   readonly maxAttempts: number;
+  /** Most tokens of one reply, reasoning included; default 8192. */
+  readonly maxReplyTokens?: number;
+  /** How long an outage may last before the run stops, milliseconds; default ten minutes. */
+  readonly outageMs?: number;
+  /** Books and budget; default: books that are not kept, and no limit. */
+  readonly ledger?: Ledger;
+  readonly budget?: Budget;
+  readonly cache?: VerdictCache;
+  /** Told when an outage pauses the run and when it is over. */
+  readonly onPause?: (sentence: string) => void;
 };
 
 export type LlmCoach = Coach & {
@@ -33,28 +59,22 @@ export type LlmCoach = Coach & {
   readonly check: () => Promise<void>;
 };
 
-/** Ended without a verdict for this one action. */
-type Unanswered = { readonly cause: string };
-type Reply = { readonly text: string };
-
-/** What all calls of one coach share. */
+/** What all verdicts of one coach share. */
 type CoachState = {
-  readonly name: string;
-  readonly options: LlmCoachOptions;
-  readonly loadModel: () => Promise<ModelObject>;
-  readonly usage: { calls: number; inputTokens: number; outputTokens: number };
-  /** False once the endpoint has said that it takes no structured output. */
-  isStructured: boolean;
-};
-
-/** When to give up on one verdict. */
-type Deadline = {
-  readonly at: number;
-  readonly signal: AbortSignal;
-  readonly caller?: AbortSignal;
+  readonly model: AskedModel;
+  readonly rubric: Rubric;
+  readonly budget: Budget | undefined;
+  readonly cache: VerdictCache | undefined;
+  /** Cache key → the call under way for it. */
+  readonly underWay: Map<string, Promise<unknown>>;
 };
 
 const MATHCHAT_RUBRIC = new URL('./rubrics/mathchat.md', import.meta.url);
+const TEN_MINUTES_MS = 600_000;
+const CHECK_TIMEOUT_MS = 20_000;
+
+/** Counts up with every change of the words round a rubric, so that cached verdicts are of the same question. */
+const PROMPT_VERSION = 1;
 
 /**
  * A coach that asks a language model for a verdict on every action.
@@ -65,56 +85,154 @@ const MATHCHAT_RUBRIC = new URL('./rubrics/mathchat.md', import.meta.url);
  * @throws BoundaryError("coach") at once when the model's name, its key or the rubric is wrong
  */
 export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
-  const { model } = options;
-  const name = typeof model === 'string' ? model : `${model.provider}/${model.modelId}`;
+  const name = nameOfModel(options.model);
+  const template = options.rubric ?? readFileSync(MATHCHAT_RUBRIC, 'utf8');
+  checkTemplate(template);
   const state: CoachState = {
-    name,
-    options,
-    loadModel: typeof model === 'string' ? resolveModel(model) : () => Promise.resolve(model),
-    usage: { calls: 0, inputTokens: 0, outputTokens: 0 },
-    isStructured: true,
+    model: askedModel(name, options),
+    rubric: {
+      template,
+      team: options.team,
+      instructions: options.instructions ?? '',
+      showAnswer: options.showAnswer ?? false,
+    },
+    budget: options.budget,
+    cache: options.cache,
+    underWay: new Map(),
   };
-  const rubric: Rubric = {
-    template: options.rubric ?? readFileSync(MATHCHAT_RUBRIC, 'utf8'),
-    team: options.team,
-    instructions: options.instructions ?? '',
-    showAnswer: options.showAnswer ?? false,
-  };
-  checkTemplate(rubric.template);
+  const { ledger } = state.model;
   const limit = createLimiter(options.concurrency);
   return {
     name,
-    score: (request, { signal } = {}) => limit(() => judge(state, rubric, { request, signal })),
-    check: () => check(state),
-    usage: () => ({ ...state.usage }),
+    score: (request, { signal } = {}) => limit(() => judge(state, { request, signal })),
+    check: () => check(state.model),
+    usage: () => ledger.usage(),
+    isSpent: () => ledger.isSpent,
   };
 }
 
-async function judge(
-  state: CoachState,
-  rubric: Rubric,
-  asked: { readonly request: CoachRequest; readonly signal: AbortSignal | undefined },
-): Promise<Feedback> {
-  const deadline = deadlineOf(state, asked.signal);
-  const actionId = asked.request.action.id;
-  const question: ModelMessage = {
-    role: 'user',
-    content: renderRequest(asked.request, rubric),
-  };
-  const first = await ask(state, [question], deadline);
-  if ('cause' in first) return { kind: 'unscored', actionId, cause: first.cause };
-  const parsed = parseVerdict(first.text);
-  if (parsed.verdict !== undefined) return feedbackOf(asked.request, parsed.verdict);
+/** As prices and books name it. */
+export function nameOfModel(model: ModelObject | string): string {
+  return typeof model === 'string' ? model : `${model.provider}/${model.modelId}`;
+}
 
-  const second = await ask(state, repairTurn(question, first.text, parsed.problem), deadline);
-  if ('cause' in second) return { kind: 'unscored', actionId, cause: second.cause };
-  const repaired: ParsedReply = parseVerdict(second.text);
-  if (repaired.verdict !== undefined) return feedbackOf(asked.request, repaired.verdict);
-  return { kind: 'unscored', actionId, cause: `no verdict after a repair: ${repaired.problem}` };
+function askedModel(name: string, options: LlmCoachOptions): AskedModel {
+  const { model, onPause = () => undefined, outageMs = TEN_MINUTES_MS } = options;
+  return {
+    name,
+    load: typeof model === 'string' ? resolveModel(model) : () => Promise.resolve(model),
+    ledger: options.ledger ?? new Ledger({ model: name, books: createMemoryBooks() }),
+    breaker: new CircuitBreaker({ name, patienceMs: outageMs, onPause }),
+    timeoutMs: options.timeoutMs,
+    maxAttempts: options.maxAttempts,
+    maxReplyTokens: options.maxReplyTokens ?? 8192,
+    isStructured: true,
+  };
+}
+
+type Asked = { readonly request: CoachRequest; readonly signal: AbortSignal | undefined };
+
+async function judge(state: CoachState, asked: Asked): Promise<Feedback> {
+  if (state.cache === undefined) return judgeByModel(state, asked, undefined);
+  const key = keyOf(state, asked.request);
+  // Equal questions at the same time are one call; whoever waited finds the reply in the cache, or asks himself.
+  while (state.underWay.has(key)) await state.underWay.get(key)?.catch(() => undefined);
+  const known = fromCache(state, asked.request, key);
+  if (known !== undefined) return known;
+  const judging = judgeByModel(state, asked, key);
+  state.underWay.set(key, judging);
+  try {
+    return await judging;
+  } finally {
+    state.underWay.delete(key);
+  }
+}
+
+function keyOf(state: CoachState, request: CoachRequest): string {
+  return cacheKey({
+    model: state.model.name,
+    promptVersion: PROMPT_VERSION,
+    form: z.toJSONSchema(formFor(state, request)),
+    text: renderRequest(request, state.rubric, 'fence'),
+  });
+}
+
+function formFor(state: CoachState, request: CoachRequest) {
+  return isAnswerShown(request, state.rubric) ? verdictFormWithAnswer : verdictForm;
+}
+
+function fromCache(state: CoachState, request: CoachRequest, key: string): Feedback | undefined {
+  const reply = state.cache?.get(key);
+  const parsed = reply === undefined ? undefined : parse(state, request, reply);
+  if (parsed?.verdict === undefined) return undefined;
+  state.model.ledger.recordCached(request.action.id);
+  return feedbackOf(request, parsed.verdict);
+}
+
+function parse(state: CoachState, request: CoachRequest, reply: string): ParsedReply {
+  return parseVerdict(reply, { isAnswerShown: isAnswerShown(request, state.rubric) });
+}
+
+/** @param key where the reply is kept; absent = nowhere */
+async function judgeByModel(
+  state: CoachState,
+  asked: Asked,
+  key: string | undefined,
+): Promise<Feedback> {
+  // New for every call, so that no agent can know it and close the fence.
+  const fence = `data-${randomBytes(8).toString('hex')}`;
+  const content = renderRequest(asked.request, state.rubric, fence);
+  const question: ModelMessage = { role: 'user', content };
+  const first = await askForVerdict(state, asked, { messages: [question], key });
+  if (!('problem' in first)) return first;
+  const messages = repairTurn(question, first);
+  const second = await askForVerdict(state, asked, { messages, key });
+  if (!('problem' in second)) return second;
+  const cause = `no verdict after a repair: ${second.problem}`;
+  return { kind: 'unscored', actionId: asked.request.action.id, cause };
+}
+
+type Unreadable = { readonly reply: string; readonly problem: string };
+
+async function askForVerdict(
+  state: CoachState,
+  { request, signal }: Asked,
+  how: { readonly messages: ModelMessage[]; readonly key: string | undefined },
+): Promise<Feedback | Unreadable> {
+  const actionId = request.action.id;
+  const form = formFor(state, request);
+  const answer = await askModel(state.model, { messages: how.messages, form, actionId, signal });
+  if ('cause' in answer) return withoutVerdict(state, actionId, answer);
+  const parsed = parse(state, request, answer.text);
+  if (parsed.verdict !== undefined) {
+    if (how.key !== undefined) state.cache?.set(how.key, answer.text);
+    return feedbackOf(request, parsed.verdict);
+  }
+  const cut = answer.isCutOff
+    ? `It was cut off at ${state.model.maxReplyTokens} tokens (coaching.maxReplyTokens). `
+    : '';
+  return { reply: answer.text, problem: `${cut}${parsed.problem}` };
+}
+
+function withoutVerdict(
+  { model, budget }: CoachState,
+  actionId: string,
+  { cause, isSpent }: { readonly cause: string; readonly isSpent?: boolean },
+): Feedback {
+  if (isSpent && budget?.whenSpent === 'pause') throw spentError(model, budget);
+  return { kind: 'unscored', actionId, cause };
+}
+
+function spentError({ name, ledger }: AskedModel, budget: Budget): BoundaryError {
+  return new BoundaryError(
+    'coach',
+    `${describeSpent(name, budget, ledger.usage())}; raise coaching.budget and go on with --resume`,
+    { retryable: true },
+  );
 }
 
 /** The material again, the reply, and what was wrong with it: a judge needs the case to judge. */
-function repairTurn(question: ModelMessage, reply: string, problem: string): ModelMessage[] {
+function repairTurn(question: ModelMessage, { reply, problem }: Unreadable): ModelMessage[] {
   return [
     question,
     { role: 'assistant', content: reply === '' ? '(empty reply)' : reply },
@@ -126,128 +244,32 @@ function repairTurn(question: ModelMessage, reply: string, problem: string): Mod
 }
 
 function feedbackOf({ action, earlier }: CoachRequest, verdict: Verdict): Feedback {
-  const { score, reason, blame, upstreamAgent } = verdict;
+  const { upstreamAgent, ...rest } = verdict;
   const isKnown = earlier.some((played) => played.agent === upstreamAgent);
   const blamed =
-    blame === 'upstream' && isKnown && upstreamAgent !== undefined
+    rest.blame === 'upstream' && isKnown && upstreamAgent !== undefined
       ? { blamedAgent: upstreamAgent }
       : {};
-  return { kind: 'scored', actionId: action.id, score, reason, blame, ...blamed };
+  return { kind: 'scored', actionId: action.id, ...rest, ...blamed };
 }
 
-function deadlineOf(state: CoachState, caller: AbortSignal | undefined): Deadline {
-  const timeout = AbortSignal.timeout(state.options.timeoutMs);
-  return {
-    at: Date.now() + state.options.timeoutMs,
-    signal: caller === undefined ? timeout : AbortSignal.any([caller, timeout]),
-    ...(caller === undefined ? {} : { caller }),
-  };
-}
-
-/** Calls the model until it replies, the deadline passes or the tries are used up. */
-async function ask(
-  state: CoachState,
-  messages: ModelMessage[],
-  deadline: Deadline,
-): Promise<Reply | Unanswered> {
-  let attempt = 0;
-  while (true) {
-    deadline.caller?.throwIfAborted();
-    try {
-      return await callOnce(state, messages, deadline.signal);
-    } catch (error) {
-      deadline.caller?.throwIfAborted();
-      if (deadline.signal.aborted) return { cause: timeoutCause(state) };
-      if (callErrorKind(error) === 'no-structure' && state.isStructured) {
-        state.isStructured = false;
-        continue;
-      }
-      attempt += 1;
-      const gaveUp = await waitOrGiveUp(state, { error, attempt }, deadline);
-      if (gaveUp !== undefined) return gaveUp;
-    }
-  }
-}
-
-/** Waits for the next try, or says why there is none. */
-async function waitOrGiveUp(
-  state: CoachState,
-  failed: { readonly error: unknown; readonly attempt: number },
-  deadline: Deadline,
-): Promise<Unanswered | undefined> {
-  const kind = callErrorKind(failed.error);
-  if (kind === 'foreign') throw failed.error;
-  const said = describeCallError(failed.error);
-  if (kind !== 'transient') throw permanentError(state, failed.error);
-  if (failed.attempt >= state.options.maxAttempts) {
-    return { cause: `no reply in ${failed.attempt} tries; the last: ${said}` };
-  }
-  const waitMs = waitBeforeRetry(failed.error, failed.attempt, Math.random());
-  if (Date.now() + waitMs >= deadline.at) {
-    return { cause: `${said}; the wait of ${waitMs / 1000} s would pass the deadline` };
-  }
-  await sleep(waitMs, undefined, { signal: deadline.signal }).catch((error: unknown) => {
-    deadline.caller?.throwIfAborted();
-    if (!deadline.signal.aborted) throw error;
-  });
-  return deadline.signal.aborted ? { cause: timeoutCause(state) } : undefined;
-}
-
-function permanentError(state: CoachState, error: unknown): BoundaryError {
-  return new BoundaryError(
+async function check(model: AskedModel): Promise<void> {
+  const reply = await askModel(
+    { ...model, maxAttempts: 2, timeoutMs: Math.min(model.timeoutMs, CHECK_TIMEOUT_MS) },
+    {
+      messages: [
+        {
+          role: 'user',
+          content: 'Reply with the verdict: reason "ready", score 10, blame "none".',
+        },
+      ],
+      form: verdictForm,
+    },
+  );
+  if (!('cause' in reply) || reply.isSpent) return;
+  throw new BoundaryError(
     'coach',
-    `The coach ${state.name} refuses every call: ${describeCallError(error)}; check its key, its model name and the length of what it is shown.`,
-    { cause: error },
+    `The coach ${model.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,
+    { retryable: true },
   );
-}
-
-function timeoutCause(state: CoachState): string {
-  return `timeout after ${state.options.timeoutMs / 1000} s`;
-}
-
-async function callOnce(
-  state: CoachState,
-  messages: ModelMessage[],
-  abortSignal: AbortSignal,
-): Promise<Reply> {
-  const model = await state.loadModel();
-  state.usage.calls += 1;
-  const call = { model, messages, temperature: 0, maxRetries: 0, abortSignal };
-  try {
-    const result = state.isStructured
-      ? await generateText({ ...call, output: Output.object({ schema: verdictForm }) })
-      : await generateText(call);
-    bookUsage(state, result.usage);
-    return { text: result.text };
-  } catch (error) {
-    // The reply does not fit the form; its text may still hold a verdict, and it has cost what it cost.
-    if (!NoObjectGeneratedError.isInstance(error)) throw error;
-    bookUsage(state, error.usage);
-    return { text: error.text ?? '' };
-  }
-}
-
-function bookUsage(
-  state: CoachState,
-  usage:
-    | { readonly inputTokens: number | undefined; readonly outputTokens: number | undefined }
-    | undefined,
-): void {
-  state.usage.inputTokens += usage?.inputTokens ?? 0;
-  state.usage.outputTokens += usage?.outputTokens ?? 0;
-}
-
-async function check(state: CoachState): Promise<void> {
-  const reply = await ask(
-    state,
-    [{ role: 'user', content: 'Reply with the verdict: reason "ready", score 10, blame "none".' }],
-    deadlineOf(state, undefined),
-  );
-  if ('cause' in reply) {
-    throw new BoundaryError(
-      'coach',
-      `The coach ${state.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,
-      { retryable: true },
-    );
-  }
 }

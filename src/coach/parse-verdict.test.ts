@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseVerdict } from './parse-verdict.ts';
 
-const scoreOf = (text: string) => parseVerdict(text).verdict?.score;
+const parse = (text: string) => parseVerdict(text, { isAnswerShown: false });
+const scoreOf = (text: string) => parse(text).verdict?.score;
 
 describe('parseVerdict on the text protocol', () => {
   it.each([
@@ -38,14 +39,35 @@ describe('parseVerdict on the text protocol', () => {
     'PROCESS_SCORE: eight',
     'Accuracy was 0.85, a solid 8 of 10.',
     'accuracy 0.85',
+    '<think>maybe\nPROCESS_SCORE: 5</think>\nI cannot say.',
+    '<think>\nPROCESS_SCORE: 5',
+    '{"reason":"Great.","score":10,"blame":"none"}\nso it claims.\nPROCESS_SCORE: 2',
     '8',
     '',
   ])('finds no score in %j', (text) => {
     expect(scoreOf(text)).toBeUndefined();
   });
 
+  it('reads what follows the thoughts of a thinking coach', () => {
+    expect(scoreOf('hm, PROCESS_SCORE: 5?\nPROCESS_SCORE: 5\n</think>\nPROCESS_SCORE: 7')).toBe(7);
+  });
+
+  it.each([
+    ['Right.\n**ANSWER_CORRECT: 1**\nPROCESS_SCORE: 8.5', true],
+    ['PROCESS_SCORE: 2\nANSWER_CORRECT: [0]', false],
+    ['PROCESS_SCORE: 2\nANSWER_CORRECT: 0.5', undefined],
+    ['PROCESS_SCORE: 2\nANSWER_CORRECT: 1\nANSWER_CORRECT: 0', undefined],
+    ['{"reason":"r","score":9,"blame":"none","answerCorrect":true}', true],
+    ['{"reason":"r","score":9,"blame":"none","answerCorrect":null}', undefined],
+  ])('reads the word on the answer in %j only where the answer was shown', (text, isCorrect) => {
+    const shown = parseVerdict(text, { isAnswerShown: true });
+    expect(shown.verdict?.answerCorrect).toBe(isCorrect);
+    expect(parse(text).verdict).not.toHaveProperty('answerCorrect');
+    expect(shown.verdict?.reason).not.toContain('ANSWER');
+  });
+
   it('takes what stands before the score as the reason', () => {
-    expect(parseVerdict('Neat steps.\nPROCESS_SCORE: 9')).toEqual({
+    expect(parse('Neat steps.\nPROCESS_SCORE: 9')).toEqual({
       verdict: { score: 9, reason: 'Neat steps.', blame: 'none' },
     });
   });
@@ -59,12 +81,12 @@ describe('parseVerdict on JSON', () => {
     ['fenced', `\`\`\`json\n${JSON.stringify(verdict, undefined, 2)}\n\`\`\``],
     ['after some words', `Here it is: ${JSON.stringify(verdict)} Done.`],
   ])('reads a verdict that is %s', (_, text) => {
-    expect(parseVerdict(text)).toEqual({ verdict });
+    expect(parse(text)).toEqual({ verdict });
   });
 
   it('leaves an absent agent out', () => {
     const text = '{"reason":"r","score":8.5,"blame":"none","upstreamAgent":null}';
-    expect(parseVerdict(text)).toEqual({ verdict: { reason: 'r', score: 8.5, blame: 'none' } });
+    expect(parse(text)).toEqual({ verdict: { reason: 'r', score: 8.5, blame: 'none' } });
   });
 
   it.each([
@@ -76,7 +98,7 @@ describe('parseVerdict on JSON', () => {
     '{"score":8}',
     '{"reason":"r","score":8',
   ])('refuses %s and says why', (text) => {
-    const parsed = parseVerdict(text);
+    const parsed = parse(text);
     expect(parsed.verdict).toBeUndefined();
     expect(parsed).toHaveProperty('problem', expect.stringMatching(/\w/));
   });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { withoutThinking } from '../tools/parse-tool-calls.ts';
 
 const BLAMES = ['none', 'self', 'upstream', 'tool', 'task'] as const;
 
@@ -10,12 +11,21 @@ export const verdictForm = z.object({
   upstreamAgent: z.string().nullable().describe('The earlier agent at fault, else null.'),
 });
 
+/** The same where the coach is shown the reference answer. */
+export const verdictFormWithAnswer = verdictForm.extend({
+  answerCorrect: z
+    .boolean()
+    .nullable()
+    .describe('Whether the final answer in this action is the reference answer; null without one.'),
+});
+
 /** Stricter than the form: providers differ in which limits a form may state. */
 const strictVerdict = z.object({
   reason: z.string(),
   score: z.number().min(0).max(10),
   blame: z.enum(BLAMES).default('none'),
   upstreamAgent: z.string().nullish(),
+  answerCorrect: z.boolean().nullish(),
 });
 
 /** What a coach model said about one action. */
@@ -25,6 +35,8 @@ export type Verdict = {
   readonly score: number;
   readonly blame: (typeof BLAMES)[number];
   readonly upstreamAgent?: string;
+  /** What the coach, shown the reference answer, says of the action's final answer. Never a grade: those are by rule. */
+  readonly answerCorrect?: boolean;
 };
 
 /** A verdict, or what is wrong with the reply. */
@@ -33,24 +45,44 @@ export type ParsedReply =
   | { readonly verdict?: undefined; readonly problem: string };
 
 /**
- * Reads a coach's reply: a JSON verdict, bare or fenced, else the text protocol `PROCESS_SCORE: n`.
+ * Reads a coach's reply: a JSON verdict, bare or fenced, else the text protocol `PROCESS_SCORE: n`, with
+ * `ANSWER_CORRECT: 0` or `1` beside it where the reference answer was shown.
  *
- * Strict: a number that is not stated as the score, is outside 0–10, or contradicts another is no score. The text protocol
- * carries no blame; it reads as `none`.
+ * Strict: a number that is not stated as the score, is outside 0–10, or contradicts another is no score, and thoughts
+ * (`<think>`) hold no verdict. The text protocol carries no blame; it reads as `none`.
+ *
+ * @param options.isAnswerShown whether a word on the answer was asked for; without it such a word is passed over
  */
-export function parseVerdict(text: string): ParsedReply {
+export function parseVerdict(
+  reply: string,
+  options: { readonly isAnswerShown: boolean },
+): ParsedReply {
+  const text = withoutThinking(reply);
   const json = jsonObject(text);
-  if (json !== undefined) return parseJsonVerdict(json);
-  return parseTextVerdict(text);
+  const parsed = json === undefined ? parseTextVerdict(text) : parseJsonVerdict(json, text);
+  if (parsed.verdict === undefined || options.isAnswerShown) return parsed;
+  const { answerCorrect: _, ...verdict } = parsed.verdict;
+  return { verdict };
 }
 
-function parseJsonVerdict(json: unknown): ParsedReply {
+function parseJsonVerdict(json: unknown, text: string): ParsedReply {
   const parsed = strictVerdict.safeParse(json);
   if (!parsed.success) {
     return { problem: `The verdict does not fit: ${z.prettifyError(parsed.error)}` };
   }
-  const { upstreamAgent, ...verdict } = parsed.data;
-  return { verdict: { ...verdict, ...(upstreamAgent ? { upstreamAgent } : {}) } };
+  const { upstreamAgent, answerCorrect, ...verdict } = parsed.data;
+  // A quoted verdict of someone else must not pass for the coach's own.
+  const stated = statedScores(text);
+  if (stated.some(({ points }) => points !== verdict.score)) {
+    return { problem: `Expected one score, got ${verdict.score} and ${quoted(stated)}.` };
+  }
+  return {
+    verdict: {
+      ...verdict,
+      ...(upstreamAgent ? { upstreamAgent } : {}),
+      ...(typeof answerCorrect === 'boolean' ? { answerCorrect } : {}),
+    },
+  };
 }
 
 function jsonObject(text: string): unknown {
@@ -70,23 +102,46 @@ function parsedOrUndefined(text: string): unknown {
   }
 }
 
-const MARKED_LINE = /^[\s>*_#`-]*process[_ ]score[\s*_`]*[:=](.*)$/gim;
+const SCORE_LINE = /^[\s>*_#`-]*process[_ ]score[\s*_`]*[:=](.*)$/gim;
+const ANSWER_LINE = /^[\s>*_#`-]*answer[_ ]correct[\s*_`]*[:=](.*)$/gim;
 const POINTS =
   /^[\s*_`]*[[(<{]?\s*(\d{1,2}(?:\.\d+)?)\s*(?:(?:\/|out of)\s*10(?![\d.]))?\s*[\])>}]?[\s*_`.]*$/i;
+const BIT = /^[\s*_`]*[[(<{]?\s*([01])\s*[\])>}]?[\s*_`.]*$/;
+
+type Stated<Value> = { readonly line: string; readonly at: number; readonly points: Value };
+
+function statedScores(text: string): Stated<number | undefined>[] {
+  return [...text.matchAll(SCORE_LINE)].map((found) => ({
+    line: found[0],
+    at: found.index,
+    points: pointsOf(found[1] ?? ''),
+  }));
+}
 
 function parseTextVerdict(text: string): ParsedReply {
-  const lines = [...text.matchAll(MARKED_LINE)];
-  const first = lines[0];
+  const stated = statedScores(text);
+  const first = stated[0];
   if (first === undefined) {
     return { problem: 'There is neither a JSON verdict nor a line `PROCESS_SCORE: <0 to 10>`.' };
   }
-  const scores = lines.map((line) => pointsOf(line[1] ?? ''));
-  const [score] = scores;
-  if (score === undefined || scores.some((other) => other !== score)) {
-    const stated = lines.map((line) => `"${line[0].trim().slice(0, 60)}"`).join(', ');
-    return { problem: `Expected one score from 0 to 10, got ${stated}.` };
+  const score = first.points;
+  if (score === undefined || stated.some(({ points }) => points !== score)) {
+    return { problem: `Expected one score from 0 to 10, got ${quoted(stated)}.` };
   }
-  return { verdict: { score, reason: text.slice(0, first.index).trim(), blame: 'none' } };
+  const reason = text.slice(0, first.at).replace(ANSWER_LINE, '').trim();
+  return { verdict: { score, reason, blame: 'none', ...statedAnswer(text) } };
+}
+
+/** One clear 0 or 1; what contradicts itself says nothing. */
+function statedAnswer(text: string): { readonly answerCorrect?: boolean } {
+  const bits = [...text.matchAll(ANSWER_LINE)].map((found) => BIT.exec(found[1] ?? '')?.[1]);
+  const [bit] = bits;
+  if (bit === undefined || bits.some((other) => other !== bit)) return {};
+  return { answerCorrect: bit === '1' };
+}
+
+function quoted(stated: readonly Stated<unknown>[]): string {
+  return stated.map(({ line }) => `"${line.trim().slice(0, 60)}"`).join(', ');
 }
 
 function pointsOf(text: string): number | undefined {

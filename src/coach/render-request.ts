@@ -1,9 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { BoundaryError } from '../errors.ts';
 import type { CoachRequest } from '../types/feedback.ts';
+import type { ToolResult } from '../types/tool.ts';
+import type { Action } from '../types/trajectory.ts';
+import { defuse, elide } from './quote-material.ts';
+import { splitThinking } from './split-thinking.ts';
 
 /** What the coach is told about an agent of the team. */
-export type AgentBrief = { readonly role: string; readonly instructions: string };
+export type AgentBrief = {
+  readonly role: string;
+  readonly instructions: string;
+  /** Most actions one `act` may take; absent = not told. */
+  readonly maxTurns?: number;
+};
 
 export type Rubric = {
   /** Markdown with the slots of {@link SLOTS} in double braces. */
@@ -21,19 +29,33 @@ const SLOTS = [
   'fence',
   'task',
   'answer',
+  'outcome',
   'earlier',
   'seen',
   'agent',
   'role',
+  'turn',
   'written',
   'tools',
+  'files',
+  'verdict',
 ] as const;
 type Slot = (typeof SLOTS)[number];
 
-/** Characters kept of each kind of material: half of them from the head, half from the tail. */
-const KEPT = { tool: 4_000, earlier: 3_000, seen: 24_000, written: 48_000 };
+/** Without these there is nothing to judge, nothing that marks material as data, or no reply that can be read. */
+const REQUIRED: readonly Slot[] = ['written', 'fence', 'verdict'];
 
-/** @throws BoundaryError("coach") when the template has a slot that does not exist, or no place for the action itself */
+/** Characters kept of each kind of material: half of them from the head, half from the tail. */
+const KEPT = {
+  tool: 4_000,
+  earlier: 3_000,
+  earlierTool: 1_000,
+  seen: 24_000,
+  thinking: 24_000,
+  said: 24_000,
+};
+
+/** @throws BoundaryError("coach") when the template has a slot that does not exist, or lacks one that it must have */
 export function checkTemplate(template: string): void {
   const used = [...template.matchAll(/\{\{(\w+)\}\}/g)].map((found) => found[1] ?? '');
   const unknown = used.find((name) => !SLOTS.some((slot) => slot === name));
@@ -43,42 +65,49 @@ export function checkTemplate(template: string): void {
       `The rubric has the slot {{${unknown}}}; the slots are ${SLOTS.join(', ')}.`,
     );
   }
-  if (!used.includes('written') || !used.includes('fence')) {
-    throw new BoundaryError(
-      'coach',
-      'The rubric must have {{written}} (the action to judge) and {{fence}} (what marks material as data).',
-    );
-  }
+  const missing = REQUIRED.find((slot) => !used.includes(slot));
+  if (missing === undefined) return;
+  throw new BoundaryError(
+    'coach',
+    `The rubric lacks {{${missing}}}; it must have {{written}} (the action to judge), {{fence}} (what marks material as data) and {{verdict}} (the form of the reply).`,
+  );
+}
+
+/** Whether the question about this action holds the reference answer. */
+export function isAnswerShown({ task }: CoachRequest, rubric: Rubric): boolean {
+  return rubric.showAnswer && task.answer !== undefined;
 }
 
 /**
  * The question put to the coach about one action.
  *
- * Everything that agents or tools wrote stands inside a fence that is random for every call, so that no agent can close it;
- * what looks like a fence or a verdict inside is defused.
+ * Everything that agents or tools wrote stands inside the fence, and what looks like a fence or a verdict in it is defused.
+ *
+ * @param fence a word that nobody who writes the material can know
  */
-export function renderRequest(request: CoachRequest, rubric: Rubric): string {
-  const fence = `data-${randomBytes(8).toString('hex')}`;
-  const fenced = (kind: string, text: string) =>
-    `<${fence} kind="${kind}">\n${defuse(text)}\n</${fence}>`;
-  const { task, action, earlier } = request;
+export function renderRequest(request: CoachRequest, rubric: Rubric, fence: string): string {
+  const fenced: Fenced = (kind, text) => `<${fence} kind="${kind}">\n${defuse(text)}\n</${fence}>`;
+  const { task, action, outcome } = request;
   const slots: Record<Slot, string> = {
     team: renderTeam(rubric.team),
     instructions: rubric.instructions,
     fence,
     task: fenced('problem', task.prompt),
-    answer: rubric.showAnswer && task.answer !== undefined ? task.answer : 'Not given.',
+    answer: isAnswerShown(request, rubric) ? fenced('answer', task.answer ?? '') : 'Not given.',
+    outcome:
+      outcome === undefined
+        ? 'Not given.'
+        : `By rule, the team's final answer is ${outcome.correct ? 'right' : 'wrong'}.`,
     earlier: renderEarlier(request, fenced),
     seen: fenced('seen', elide(action.observationText, KEPT.seen)),
     agent: action.agent,
     role: action.role,
-    written: [
-      fenced('action', elide(action.text, KEPT.written)),
-      action.stop === 'length' ? 'It was CUT OFF at the length limit.' : 'It ended by itself.',
-    ].join('\n'),
-    tools: renderTools(request, fenced),
+    turn: renderTurn(request, rubric),
+    written: renderWritten(action, fenced),
+    tools: renderTools(action, fenced),
+    files: renderFiles(request, fenced),
+    verdict: renderForm(isAnswerShown(request, rubric)),
   };
-  if (earlier.length === 0) slots.earlier = 'This is the first action.';
   // A function, because `$` in the material would be read as a replacement pattern.
   return rubric.template.replace(/\{\{(\w+)\}\}/g, (_, name: Slot) => slots[name]);
 }
@@ -87,41 +116,100 @@ type Fenced = (kind: string, text: string) => string;
 
 function renderTeam(team: Rubric['team']): string {
   return Object.entries(team)
-    .map(([name, brief], index) => `${index + 1}. ${name} (${brief.role}): ${brief.instructions}`)
+    .map(([name, brief], index) =>
+      `${index + 1}. ${name} (${brief.role}): ${brief.instructions}`.replace(/: $/, ''),
+    )
     .join('\n');
 }
 
-function renderEarlier(request: CoachRequest, fenced: Fenced): string {
-  return request.earlier
-    .map(({ agent, text }) => `${agent} wrote:\n${fenced('earlier', elide(text, KEPT.earlier))}`)
-    .join('\n');
+function renderTurn({ action, earlier }: CoachRequest, rubric: Rubric): string {
+  const turn = 1 + earlier.filter(({ agent }) => agent === action.agent).length;
+  const most = rubric.team[action.agent]?.maxTurns;
+  const limit = most === undefined ? '' : `; it may take up to ${most} each time it is asked`;
+  return `This is action ${turn} of ${action.agent} in this play${limit}.`;
 }
 
-function renderTools(request: CoachRequest, fenced: Fenced): string {
-  const { toolResults, toolCalls } = request.action;
+function renderEarlier({ earlier }: CoachRequest, fenced: Fenced): string {
+  if (earlier.length === 0) return 'This is the first action.';
+  return earlier.map((action) => renderEarlierAction(action, fenced)).join('\n');
+}
+
+function renderEarlierAction(action: Action, fenced: Fenced): string {
+  const { thinking, said } = splitThinking(action.text, action.observationText);
+  const left = thinking === undefined ? '' : ' (its thoughts are left out)';
+  const tools = action.toolResults.map((result) =>
+    renderResult(result, { limit: KEPT.earlierTool, fenced }),
+  );
+  return [
+    `${action.agent} wrote${left}:\n${fenced('earlier', elide(said, KEPT.earlier))}`,
+    ...tools,
+  ].join('\n');
+}
+
+function renderWritten(action: Action, fenced: Fenced): string {
+  const { thinking, said, isUnfinished } = splitThinking(action.text, action.observationText);
+  const thought =
+    thinking === undefined
+      ? []
+      : [
+          `Its thoughts, which no other agent sees${isUnfinished ? ' and which it did not finish' : ''}:`,
+          fenced('thinking', elide(thinking, KEPT.thinking)),
+          'Its words:',
+        ];
+  return [
+    ...thought,
+    fenced('action', elide(said, KEPT.said)),
+    action.stop === 'length' ? 'It was CUT OFF at the length limit.' : 'It ended by itself.',
+  ].join('\n');
+}
+
+function renderTools({ toolCalls, toolResults }: Action, fenced: Fenced): string {
   if (toolResults.length === 0) {
     return toolCalls.length === 0 ? 'It called no tool.' : 'No result came back.';
   }
-  return toolResults
-    .map((result) => {
-      const fault = result.status === 'infrastructure' ? ' (our machinery failed)' : '';
-      return `${result.tool} ended with "${result.status}"${fault}:\n${fenced('tool', elide(result.output, KEPT.tool))}`;
-    })
-    .join('\n');
+  return toolResults.map((result) => renderResult(result, { limit: KEPT.tool, fenced })).join('\n');
 }
 
-/** Head and tail of a text that is too long, with the omission stated: errors stand at the end of a traceback. */
-export function elide(text: string, limit: number): string {
-  if (text.length <= limit) return text;
-  const half = Math.floor(limit / 2);
-  const left = text.length - 2 * half;
-  return `${text.slice(0, half)}\n[… ${left} characters left out here …]\n${text.slice(-half)}`;
+function renderResult(
+  { tool, status, output }: ToolResult,
+  how: { readonly limit: number; readonly fenced: Fenced },
+): string {
+  const fault = status === 'infrastructure' ? ' (our machinery failed)' : '';
+  const shown = how.fenced('tool', elide(output, how.limit));
+  // A tool's name can be what an agent made up, so it is material too.
+  return `${defuse(tool)} ended with "${status}"${fault}:\n${shown}`;
 }
 
-/** Takes the force out of forged fences and verdict lines, and leaves visible that they were there. */
-export function defuse(text: string): string {
-  return text
-    .replace(/<\s*\/?\s*data-[0-9a-f]*[^>\n]*>?/gi, '[forged fence]')
-    .replace(/(process|outcome)([\s_*\\-]*)score/gi, '[forged verdict: $1 score]')
-    .replace(/answer_correct/gi, '[forged verdict: answer correct]');
+/** Names only: what the task brought, what earlier actions left, and what this one wrote. */
+function renderFiles({ task, action, earlier }: CoachRequest, fenced: Fenced): string {
+  const names = (list: readonly string[]) => (list.length === 0 ? 'none' : list.join('\n'));
+  const before = new Set([
+    ...Object.keys(task.files ?? {}),
+    ...earlier.flatMap(({ toolResults }) => writtenBy(toolResults)),
+  ]);
+  const written = writtenBy(action.toolResults);
+  if (before.size === 0 && written.length === 0) return 'No files.';
+  return [
+    `Available before this action:\n${fenced('files', names([...before]))}`,
+    `Written by this action:\n${fenced('files', names(written))}`,
+  ].join('\n');
+}
+
+function writtenBy(results: readonly ToolResult[]): string[] {
+  return [...new Set(results.flatMap(({ files }) => files ?? []))];
+}
+
+function renderForm(withAnswer: boolean): string {
+  const answer = withAnswer ? ', "answerCorrect": <true, false or null>' : '';
+  const line = withAnswer ? ' and one `ANSWER_CORRECT: <0 or 1>`' : '';
+  return [
+    'Reply with one JSON object and nothing else:',
+    `\`{"reason": "<two to four sentences>", "score": <0 to 10>, "blame": "none|self|upstream|tool|task", "upstreamAgent": "<name or null>"${answer}}\``,
+    `Write the reason first and let the score follow from it. If you cannot write JSON, write the reason and end with a line of exactly this form: \`PROCESS_SCORE: <0 to 10>\`${line}`,
+    ...(withAnswer
+      ? [
+          '`answerCorrect` says whether the final answer stated in this action equals the reference answer; null if it states none.',
+        ]
+      : []),
+  ].join('\n');
 }

@@ -13,6 +13,20 @@ export function hashOf(config: unknown): string {
   return createHash('sha256').update(canonicalJson(config)).digest('hex');
 }
 
+/** A configuration less some keys such as `coaching.budget`. */
+export function without(config: unknown, keys: readonly string[], path = ''): unknown {
+  if (!isObject(config)) return config;
+  const entries = Object.entries(config).map(([key, value]) => {
+    const inner = path === '' ? key : `${path}.${key}`;
+    return [key, inner, value] as const;
+  });
+  return Object.fromEntries(
+    entries
+      .filter(([, inner]) => !keys.includes(inner))
+      .map(([key, inner, value]) => [key, without(value, keys, inner)]),
+  );
+}
+
 /** @returns the first place where two configurations differ, for example `update.learningRate was 1, is 2` */
 export function firstDifference(before: unknown, after: unknown, path = ''): string | undefined {
   if (canonicalJson([before]) === canonicalJson([after])) return undefined;

@@ -102,6 +102,7 @@ export function feedbackToRow(feedback: Feedback): InputRow {
     reason: scored?.reason ?? null,
     blame: scored?.blame ?? null,
     blamed_agent: scored?.blamedAgent ?? null,
+    answer_correct: scored?.answerCorrect === undefined ? null : Number(scored.answerCorrect),
     cause: feedback.kind === 'unscored' ? feedback.cause : null,
   };
 }
@@ -117,6 +118,7 @@ export function rowToFeedback(row: OutputRow): Feedback {
     reason: text(row.reason),
     blame: text(row.blame) as Blame,
     ...(blamedAgent === undefined ? {} : { blamedAgent }),
+    ...(row.answer_correct === null ? {} : { answerCorrect: row.answer_correct === 1 }),
   };
 }
 

@@ -48,6 +48,7 @@ test('Feedback, outcomes and evaluations come back, and absent fields stay absen
       reason: 'r',
       blame: 'upstream',
       blamedAgent: 'a',
+      answerCorrect: false,
     },
     { kind: 'unscored', actionId: 'eval:base/t/0/1', cause: 'timeout after 60 s' },
   ];
@@ -117,6 +118,9 @@ test('Another configuration on resume is refused by the name of the key', () => 
   expect(() => run.setConfig({ update: { learningRate: 2 }, seed: 1 })).toThrow(
     'update.learningRate was 1, is 2',
   );
+  const more = { update: { learningRate: 2 }, seed: 1 };
+  run.setConfig(more, { mayDiffer: ['update.learningRate'] });
+  expect(run.resolvedConfig).toEqual(more);
   run.close();
 });
 

@@ -5,7 +5,8 @@ import type { Feedback, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import type { AuditedAction } from './audit.ts';
-import { canonicalJson, firstDifference, hashOf } from './configuration.ts';
+import { CoachRecords } from './coach-records.ts';
+import { canonicalJson, firstDifference, hashOf, without } from './configuration.ts';
 import type { Database } from './database.ts';
 import { exportJsonl } from './export-jsonl.ts';
 import { lockRun, type RunLock } from './lock-run.ts';
@@ -93,6 +94,8 @@ export class Run {
   readonly directory: string;
   /** What scoring and crediting it again needs, and gave. */
   readonly rescores: RescoreRecords;
+  /** What the coach was asked, what that cost, and what plays were shown of it. */
+  readonly coachRecords: CoachRecords;
   readonly #database: Database;
   readonly #lock: RunLock | undefined;
 
@@ -101,6 +104,7 @@ export class Run {
     this.#database = database;
     this.#lock = lock;
     this.rescores = new RescoreRecords(database);
+    this.coachRecords = new CoachRecords(database);
   }
 
   close(): void {
@@ -133,11 +137,16 @@ export class Run {
   /**
    * Stores the resolved configuration.
    *
+   * @param options.mayDiffer keys that a resumed run may change, for example `coaching.budget`
    * @throws BoundaryError("config") when the run has another one
    */
-  setConfig(config: unknown): void {
+  setConfig(config: unknown, options: { readonly mayDiffer?: readonly string[] } = {}): void {
     const stored = this.resolvedConfig;
-    const difference = stored === undefined ? undefined : firstDifference(stored, config);
+    const free = options.mayDiffer ?? [];
+    const difference =
+      stored === undefined
+        ? undefined
+        : firstDifference(without(stored, free), without(config, free));
     if (difference !== undefined) {
       throw new BoundaryError(
         'config',

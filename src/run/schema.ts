@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 3;
+export const schemaVersion = 4;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -17,6 +17,8 @@ export const tables = [
   'tasks',
   'reference_logprobs',
   'second_feedback',
+  'shown_feedback',
+  'coach_calls',
 ] as const;
 
 export type TableName = (typeof tables)[number];
@@ -50,10 +52,34 @@ CREATE TABLE second_feedback (
 ) STRICT;
 `;
 
+/** What a coach was asked, what that cost, what plays were shown of it, and what it said of answers it knew. */
+const coachTables = `
+CREATE TABLE shown_feedback (
+  action_id TEXT PRIMARY KEY REFERENCES actions (id),
+  words TEXT
+) STRICT;
+
+CREATE TABLE coach_calls (
+  id INTEGER PRIMARY KEY,
+  action_id TEXT REFERENCES actions (id),
+  model TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'answered', 'failed', 'cached')),
+  input_tokens INTEGER,
+  output_tokens INTEGER,
+  usd REAL,
+  usd_bound REAL
+) STRICT;
+CREATE INDEX coach_calls_of_action ON coach_calls (action_id);
+
+ALTER TABLE feedback ADD COLUMN answer_correct INTEGER CHECK (answer_correct IN (0, 1));
+ALTER TABLE second_feedback ADD COLUMN answer_correct INTEGER CHECK (answer_correct IN (0, 1));
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
   2: 'ALTER TABLE actions ADD COLUMN behaviour_logprobs BLOB',
+  3: coachTables,
 };
 
 export const schemaSql = `
@@ -137,4 +163,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}`;
+${rescoreTables}${coachTables}`;

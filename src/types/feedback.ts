@@ -15,6 +15,8 @@ export type Feedback =
       readonly blame: Blame;
       /** The agent at fault when `blame` is `upstream`. */
       readonly blamedAgent?: string;
+      /** What the coach, where it was shown the reference answer, says of the action's final answer; never a grade. */
+      readonly answerCorrect?: boolean;
     }
   | {
       readonly kind: 'unscored';
@@ -36,6 +38,8 @@ export type CoachRequest = {
   readonly task: Task;
   readonly action: Action;
   readonly earlier: readonly Action[];
+  /** The play's grade by rule; absent unless the coach is to see it. */
+  readonly outcome?: Outcome;
 };
 
 /** What coaching has used so far. */
@@ -43,15 +47,23 @@ export type CoachUsage = {
   readonly calls: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Verdicts that needed no call. */
+  readonly cached?: number;
+  /** Known costs, USD; absent where no call had a price. */
+  readonly usd?: number;
+  /** Most that calls of unknown cost (aborted, killed) can have cost, USD. */
+  readonly usdUnknown?: number;
 };
 
 /** An AI judge of single actions. It resolves to `unscored` rather than inventing a number. */
 export type Coach = {
   readonly name: string;
-  /** @throws BoundaryError("coach") only for permanent failures (bad key, unknown model) that must stop the run */
+  /** @throws BoundaryError("coach") only for what must stop the run: a bad key, an unknown model, a long outage, a spent budget */
   readonly score: (
     request: CoachRequest,
     options?: { readonly signal?: AbortSignal },
   ) => Promise<Feedback>;
   readonly usage: () => CoachUsage;
+  /** Whether its budget is used up, so that it scores nothing more in this run. */
+  readonly isSpent?: () => boolean;
 };
