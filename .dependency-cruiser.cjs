@@ -9,7 +9,7 @@ const floors = [
   ['engine', 'tokenizer', 'service', 'tools', 'sandbox', 'run'],
   ['task', 'rollout', 'coach', 'credit', 'update', 'checkpoint'],
   ['methods', 'train.ts', 'evaluate.ts'],
-  ['config', 'wiring.ts', 'create-sandbox.ts'],
+  ['config', 'wiring.ts', 'wire-coach.ts', 'create-sandbox.ts'],
   ['commands', 'cli.ts', 'dashboard', 'index.ts'],
 ];
 

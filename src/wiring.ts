@@ -5,9 +5,6 @@ import {
 } from './checkpoint/checkpoint-directory.ts';
 import { restoreCheckpoint } from './checkpoint/restore-checkpoint.ts';
 import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
-import { createFunctionCoach } from './coach/function-coach.ts';
-import { hideAnswer } from './coach/hide-answer.ts';
-import { createLlmCoach } from './coach/llm-coach.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
@@ -15,7 +12,7 @@ import type { CreditOptions } from './credit/assign-credit.ts';
 import { BoundaryError } from './errors.ts';
 import type { HeldOutSet, Settings, Training, Watch } from './methods/training.ts';
 import { seedFor } from './random.ts';
-import { agentNames, type Team } from './rollout/team.ts';
+import { agentNames } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
 import { openWorkspaces } from './sandbox/workspaces.ts';
 import { createLocalTrainingService } from './service/local/local-training-service.ts';
@@ -25,12 +22,13 @@ import { loadTasks } from './task/load-tasks.ts';
 import { sampleTasks } from './task/sample-tasks.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 import { createPythonTool } from './tools/python-tool.ts';
-import type { Coach, Outcome } from './types/feedback.ts';
+import type { Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
 import type { Tool } from './types/tool.ts';
 import type { Loss, Policy, SampleFilters, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
 import { learningRateAt } from './update/schedule.ts';
+import { freeCoachingKeys, unaskedCoach, type WiredCoach, wireCoach } from './wire-coach.ts';
 
 /** A run with everything alive; `close` ends interpreters, engine and store. */
 export type Wired = {
@@ -53,10 +51,16 @@ export async function wire(
   options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
 ): Promise<Wired> {
   const tasks = await readTrainingTasks(config);
-  if (config.credit.source === 'outcome') refuseUngradable(tasks, 'tasks.train');
+  if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
   const heldOut = await readHeldOut(config);
   for (const set of heldOut) warnOfOverlap(tasks, set, options.watch);
-  return wireRun(config, { ...options, tasks, heldOut, coach: await createCoach(config) });
+  const coach = (run: Run) =>
+    wireCoach(config, {
+      books: run.coachRecords,
+      cacheFile: join(run.directory, 'coach-cache.db'),
+      watch: options.watch,
+    });
+  return wireRun(config, { ...options, tasks, heldOut, coach });
 }
 
 /**
@@ -78,7 +82,7 @@ export async function wireEvaluation(
   }
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const heldOut = await readHeldOut(config);
-  const parts = { ...options, tasks: [], heldOut, coach: unaskedCoach };
+  const parts = { ...options, tasks: [], heldOut, coach: async () => unaskedCoach };
   return wireRun(config, parts);
 }
 
@@ -89,25 +93,30 @@ type RunParts = {
   readonly watch: Watch;
   readonly tasks: readonly Task[];
   readonly heldOut: readonly HeldOutSet[];
-  readonly coach: Coach;
+  readonly coach: (run: Run) => Promise<WiredCoach>;
 };
 
 async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
-  const { directory, resume, watch, tasks, heldOut, coach } = parts;
+  const { directory, resume, watch, tasks, heldOut } = parts;
   const closers: (() => Promise<void> | void)[] = [];
+  let isReady = false;
   try {
     const tokenizer = await loadTokenizer(config.model.path);
     const tools = await createTools(config);
     closers.unshift(...[...tools.values()].map(({ close }) => close));
-    const service = await createService(config, tokenizer);
-    closers.unshift(service.close);
-    // Only now: a start that fails for want of a model, say, must not leave a run in the folder.
     const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
-    closers.unshift(() => run.close());
-    run.setConfig({
+    // A start that fails, for want of a key or a model, must not leave a run in the folder.
+    closers.unshift(() => (isReady || resume ? run.close() : run.discard()));
+    const stored = {
       ...configAsJson(config, { tasks, heldOut }),
       ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
-    });
+    };
+    run.setConfig(stored, { mayDiffer: freeCoachingKeys });
+    // Before the model, which takes longer to load than a missing key to be found.
+    const { coach, close } = await parts.coach(run);
+    closers.unshift(close);
+    const service = await createService(config, tokenizer);
+    closers.unshift(service.close);
     const workspaces = openWorkspaces(
       join(directory, 'workspaces'),
       limitsOf(config.rollout.sandbox, sandboxSettings(config)),
@@ -123,6 +132,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       ...{ coach },
       ...{ grade: gradeAnswer, tasks, heldOut, settings: settingsOf(config), watch },
     };
+    isReady = true;
     const { keepCheckpoints } = config.training;
     const configHash = run.configHash ?? '';
     const checkpoint = (step: number) =>
@@ -163,6 +173,13 @@ async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]>
   return Promise.all(read);
 }
 
+/** Whether an action's reward is its play's outcome, or may become that when the coach's budget is spent. */
+function mayUseOutcomes({ credit, coaching }: RunConfig): boolean {
+  const { calls, usd, whenSpent } = coaching.budget;
+  const isLimited = calls !== undefined || usd !== undefined;
+  return credit.source === 'outcome' || (isLimited && whenSpent === 'outcome');
+}
+
 /** What has no answer cannot be graded, and must not count as wrong. */
 function refuseUngradable(tasks: readonly Task[], key: string): void {
   const ungradable = tasks.filter(({ answer }) => answer === undefined);
@@ -182,37 +199,6 @@ function warnOfOverlap(tasks: readonly Task[], { name, tasks: heldOut }: HeldOut
   watch.note(
     `warning: ${overlap.length} of ${heldOut.length} held-out tasks${set} are also training tasks (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
   );
-}
-
-/** Stands in where nobody asks a coach, so that no key is needed. */
-const unaskedCoach = createFunctionCoach(() => ({ unscored: 'no coach is asked here' }));
-
-/** The coach of a config, asked once whether it is there. */
-export async function createCoach(config: RunConfig): Promise<Coach> {
-  const { coach, coaching, team, credit } = config;
-  if (credit.source === 'outcome') return unaskedCoach;
-  if (typeof coach === 'function') return createFunctionCoach(coach);
-  if (typeof coach === 'object' && 'score' in coach) return coach;
-  const llmCoach = createLlmCoach({
-    model: coach,
-    team: briefsOf(team),
-    timeoutMs: coaching.timeoutSeconds * 1000,
-    concurrency: coaching.concurrency,
-    maxAttempts: coaching.maxAttempts,
-    showAnswer: coaching.showAnswer !== false,
-  });
-  // One small call now, rather than an evaluation and a step of plays before the first refusal.
-  await llmCoach.check();
-  return Array.isArray(coaching.showAnswer) ? hideAnswer(llmCoach, coaching.showAnswer) : llmCoach;
-}
-
-/** What the coach is told about every agent. */
-function briefsOf(team: Team): Record<string, { role: string; instructions: string }> {
-  const briefs = agentNames(team).map((name) => {
-    const { role = name, instructions = '' } = team.agents[name] ?? {};
-    return [name, { role, instructions }] as const;
-  });
-  return Object.fromEntries(briefs);
 }
 
 function sandboxSettings({ rollout }: RunConfig): SandboxSettings {
@@ -370,6 +356,8 @@ function settingsOf(config: RunConfig): Settings {
     frozen: training.frozen ?? [],
     failedShareLimit: rollout.failedShareLimit,
     unscoredShareLimit: coaching.unscoredShareLimit,
+    coachConcurrency: coaching.concurrency,
+    showOutcome: coaching.showOutcome,
     logprobGapLimit: update.logprobGapLimit,
     credit: creditOptionsOf(config),
     update: {

@@ -5,8 +5,8 @@ import { costOf, type Price } from './prices.ts';
 
 /** Most that coaching may use; absent = no limit. */
 export type Budget = {
-  readonly calls?: number;
-  readonly usd?: number;
+  readonly calls?: number | undefined;
+  readonly usd?: number | undefined;
   /** `pause`: the run stops and can be resumed with more; `outcome`: it goes on with the outcome as reward. */
   readonly whenSpent: 'pause' | 'outcome';
 };
@@ -199,18 +199,17 @@ export function createMemoryBooks(): Books {
   };
 }
 
-/** The sentence for a run whose coaching is over. */
-export function describeSpent(
-  model: string,
-  budget: Budget | undefined,
-  usage: CoachUsage,
-): string {
-  const { calls, usd } = budget ?? {};
+/** Stops a run so that it can go on with more. */
+export function spentError(name: string, budget: Budget, usage: CoachUsage): BoundaryError {
+  const { calls, usd } = budget;
+  const used = (usage.usd ?? 0) + (usage.usdUnknown ?? 0);
   const limits = [
     ...(calls === undefined ? [] : [`${usage.calls} of ${calls} calls`]),
-    ...(usd === undefined
-      ? []
-      : [`$${((usage.usd ?? 0) + (usage.usdUnknown ?? 0)).toFixed(4)} of $${usd}`]),
+    ...(usd === undefined ? [] : [`$${used.toFixed(4)} of $${usd}`]),
   ];
-  return `the budget for the coach ${model} is spent: ${limits.join(' and ')} used, and one more call would not fit`;
+  return new BoundaryError(
+    'coach',
+    `the budget for the coach ${name} is spent (${limits.join(', ')} used, and one more call would not fit): raise coaching.budget and give the same command again (train: with --resume)`,
+    { retryable: true },
+  );
 }

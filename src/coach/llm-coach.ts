@@ -6,7 +6,7 @@ import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 import { type AskedModel, askModel } from './ask-model.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
-import { type Budget, createMemoryBooks, describeSpent, Ledger } from './ledger.ts';
+import { type Budget, createMemoryBooks, Ledger, spentError } from './ledger.ts';
 import { createLimiter } from './limit.ts';
 import {
   type ParsedReply,
@@ -111,9 +111,11 @@ export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
   };
 }
 
-/** As prices and books name it. */
+/** As prices and books name it: model objects say more of their provider, such as `openai.responses`. */
 export function nameOfModel(model: ModelObject | string): string {
-  return typeof model === 'string' ? model : `${model.provider}/${model.modelId}`;
+  if (typeof model === 'string') return model;
+  const provider = /vertex/.test(model.provider) ? 'vertex' : model.provider.split('.')[0];
+  return `${provider}/${model.modelId}`;
 }
 
 function askedModel(name: string, options: LlmCoachOptions): AskedModel {
@@ -219,16 +221,10 @@ function withoutVerdict(
   actionId: string,
   { cause, isSpent }: { readonly cause: string; readonly isSpent?: boolean },
 ): Feedback {
-  if (isSpent && budget?.whenSpent === 'pause') throw spentError(model, budget);
+  if (isSpent && budget?.whenSpent === 'pause') {
+    throw spentError(model.name, budget, model.ledger.usage());
+  }
   return { kind: 'unscored', actionId, cause };
-}
-
-function spentError({ name, ledger }: AskedModel, budget: Budget): BoundaryError {
-  return new BoundaryError(
-    'coach',
-    `${describeSpent(name, budget, ledger.usage())}; raise coaching.budget and go on with --resume`,
-    { retryable: true },
-  );
 }
 
 /** The material again, the reply, and what was wrong with it: a judge needs the case to judge. */

@@ -36,6 +36,7 @@ const render = (changes: Partial<Action>, earlier: readonly Action[] = []) => {
   };
   return renderRequest(request, rubric, fence);
 };
+const wrote = (path: string) => ({ written: [{ path, bytes: 1 }], removed: [] });
 const ran = { tool: 'python', status: 'ok', output: '', durationMs: 1 } as const;
 
 describe('renderRequest', () => {
@@ -64,8 +65,8 @@ describe('renderRequest', () => {
 
   it('lists the files that were there and those that the action wrote', () => {
     const task = { id: 't', prompt: 'p', files: { 'train.csv': '/x/train.csv' } };
-    const before = { ...action, toolResults: [{ ...ran, files: ['X_train.pkl'] }] };
-    const written = { ...action, toolResults: [{ ...ran, files: ['model.pkl'] }] };
+    const before = { ...action, toolResults: [{ ...ran, files: wrote('X_train.pkl') }] };
+    const written = { ...action, toolResults: [{ ...ran, files: wrote('model.pkl') }] };
     const shown = renderRequest({ task, action: written, earlier: [before] }, rubric, fence);
     expect(shown).toMatch(/Available before.*train\.csv\nX_train\.pkl\n<.*Written by.*model\.pkl/s);
     expect(shown).not.toContain('/x/');

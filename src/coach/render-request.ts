@@ -183,20 +183,18 @@ function renderResult(
 /** Names only: what the task brought, what earlier actions left, and what this one wrote. */
 function renderFiles({ task, action, earlier }: CoachRequest, fenced: Fenced): string {
   const names = (list: readonly string[]) => (list.length === 0 ? 'none' : list.join('\n'));
-  const before = new Set([
-    ...Object.keys(task.files ?? {}),
-    ...earlier.flatMap(({ toolResults }) => writtenBy(toolResults)),
-  ]);
-  const written = writtenBy(action.toolResults);
+  const before = new Set(Object.keys(task.files ?? {}));
+  for (const { files } of earlier.flatMap(({ toolResults }) => toolResults)) {
+    for (const { path } of files?.written ?? []) before.add(path);
+    for (const path of files?.removed ?? []) before.delete(path);
+  }
+  const changes = action.toolResults.flatMap(({ files }) => files ?? []);
+  const written = changes.flatMap((files) => files.written.map(({ path }) => path));
   if (before.size === 0 && written.length === 0) return 'No files.';
   return [
     `Available before this action:\n${fenced('files', names([...before]))}`,
-    `Written by this action:\n${fenced('files', names(written))}`,
+    `Written by this action:\n${fenced('files', names([...new Set(written)]))}`,
   ].join('\n');
-}
-
-function writtenBy(results: readonly ToolResult[]): string[] {
-  return [...new Set(results.flatMap(({ files }) => files ?? []))];
 }
 
 function renderForm(withAnswer: boolean): string {

@@ -8,6 +8,12 @@ describe('resolveModel', () => {
     ['google/gemini-2.5-flash', { GEMINI_API_KEY: 'k' }, 'gemini-2.5-flash'],
     ['openai/gpt-5-mini', { OPENAI_API_KEY: 'k' }, 'gpt-5-mini'],
     ['anthropic/claude-sonnet-4-5', { ANTHROPIC_API_KEY: 'k' }, 'claude-sonnet-4-5'],
+    ['vertex/gemini-2.5-flash', { GOOGLE_VERTEX_API_KEY: 'k' }, 'gemini-2.5-flash'],
+    [
+      'vertex/gemini-2.5-pro',
+      { GOOGLE_VERTEX_PROJECT: 'p', GOOGLE_VERTEX_LOCATION: 'europe-west4' },
+      'gemini-2.5-pro',
+    ],
     ['openai-compatible/org/qwen3@8b@http://127.0.0.1:8000/v1', {}, 'org/qwen3@8b'],
   ])('loads %s', async (text, environment, modelId) => {
     expect((await resolveModel(text, environment)()).modelId).toBe(modelId);
@@ -17,6 +23,10 @@ describe('resolveModel', () => {
     ['google/gemini-2.5-flash', /set GOOGLE_GENERATIVE_AI_API_KEY or GEMINI_API_KEY/],
     ['openai/gpt-5-mini', /set OPENAI_API_KEY in the environment/],
     ['anthropic/claude-sonnet-4-5', /set ANTHROPIC_API_KEY/],
+    [
+      'vertex/gemini-2.5-flash',
+      /set GOOGLE_VERTEX_API_KEY, or GOOGLE_VERTEX_PROJECT and GOOGLE_VERTEX_LOCATION with a login/,
+    ],
     ['openai-compatible/qwen3', /<model>@<url>/],
     ['openai-compatible/qwen3@ftp://x', /<model>@<url>/],
     ['gemini-2.5-flash', /must be <provider>\/<model>/],

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
-import { scoreTrajectory } from './score-actions.ts';
+import { createScorer, type ScorerOptions, scoreTrajectory } from './score-actions.ts';
 
 const actionOf = (id: string): Action => ({
   id,
@@ -46,23 +46,28 @@ const coachOf = (judge: Judge): Coach => ({
   usage: () => ({ calls: 0, inputTokens: 0, outputTokens: 0 }),
 });
 
+const scorerOf = (coach: Coach, changes: Partial<ScorerOptions> = {}) =>
+  createScorer(coach, {
+    ...{ known: new Map(), record: () => undefined, concurrency: 8 },
+    ...{ signal: new AbortController().signal },
+    ...changes,
+  });
+
 describe('scoreTrajectory', () => {
   it('scores every action in order, with the actions before it', async () => {
     const recorded: Feedback[] = [];
     const coach = coachOf(({ action, earlier }) =>
       Promise.resolve(scoredAs(action.id, earlier.length)),
     );
-    const feedback = await scoreTrajectory(coach, task, trajectory, {
-      known: new Map(),
-      record: (verdict) => recorded.push(verdict),
-    });
+    const scorer = scorerOf(coach, { record: (verdict) => recorded.push(verdict) });
+    const feedback = await scoreTrajectory(scorer, task, trajectory);
     expect(feedback).toEqual([scoredAs('a', 0), scoredAs('b', 1), scoredAs('c', 2)]);
     expect(recorded).toEqual(feedback);
   });
 
-  it('does not ask again for what is known, nor record it twice', async () => {
+  it('does not ask again for what is known or under way, nor record it twice', async () => {
     const asked: string[] = [];
-    const recorded: Feedback[] = [];
+    const recorded: string[] = [];
     const coach = coachOf(({ action }) => {
       asked.push(action.id);
       return Promise.resolve(scoredAs(action.id, 5));
@@ -70,20 +75,32 @@ describe('scoreTrajectory', () => {
     const known = new Map<string, Feedback>([
       ['b', { kind: 'unscored', actionId: 'b', cause: 'timeout' }],
     ]);
-    const feedback = await scoreTrajectory(coach, task, trajectory, {
-      known,
-      record: (verdict) => recorded.push(verdict),
-    });
+    const record = (verdict: Feedback) => void recorded.push(verdict.actionId);
+    const scorer = scorerOf(coach, { known, record });
+    const early = scorer.score({ task, action: actionOf('a'), earlier: [] });
+    const feedback = await scoreTrajectory(scorer, task, trajectory);
+    expect(await early).toBe(feedback[0]);
     expect(asked).toEqual(['a', 'c']);
-    expect(recorded.map((verdict) => verdict.actionId)).toEqual(['a', 'c']);
+    expect(recorded).toEqual(['a', 'c']);
     expect(feedback[1]).toEqual({ kind: 'unscored', actionId: 'b', cause: 'timeout' });
+  });
+
+  it('shows the coach the outcome where it is given one', async () => {
+    const seen: unknown[] = [];
+    const coach = coachOf(({ action, outcome }) => {
+      seen.push(outcome?.correct);
+      return Promise.resolve(scoredAs(action.id, 5));
+    });
+    const outcome = { trajectoryId: '0/t/0', correct: true };
+    await scoreTrajectory(scorerOf(coach), task, trajectory, outcome);
+    await scoreTrajectory(scorerOf(coach), task, trajectory);
+    expect(seen).toEqual([true, true, true, undefined, undefined, undefined]);
   });
 
   it('pays nothing for a trajectory that failed', async () => {
     const coach = coachOf(() => Promise.reject(new Error('asked')));
     const failed = { ...trajectory, failure: { boundary: 'policy', message: 'broke' } };
-    const options = { known: new Map(), record: () => undefined };
-    expect(await scoreTrajectory(coach, task, failed, options)).toEqual([]);
+    expect(await scoreTrajectory(scorerOf(coach), task, failed)).toEqual([]);
   });
 
   it('keeps within its concurrency', async () => {
@@ -96,17 +113,14 @@ describe('scoreTrajectory', () => {
       running -= 1;
       return scoredAs(action.id, 5);
     });
-    await scoreTrajectory(coach, task, trajectory, {
-      known: new Map(),
-      record: () => undefined,
-      concurrency: 2,
-    });
+    await scoreTrajectory(scorerOf(coach, { concurrency: 2 }), task, trajectory);
     expect(most).toBe(2);
   });
 
-  it('stops the calls still running at a permanent failure, and keeps what was recorded', async () => {
+  it('ends what is under way when the run stops, and keeps what was recorded', async () => {
     const recorded: string[] = [];
     const aborted: string[] = [];
+    const stop = new AbortController();
     const coach = coachOf(({ action }, signal) => {
       if (action.id === 'a') return Promise.resolve(scoredAs('a', 5));
       if (action.id === 'b') {
@@ -121,11 +135,11 @@ describe('scoreTrajectory', () => {
         }),
       );
     });
-    const options = {
-      known: new Map(),
-      record: (verdict: Feedback) => void recorded.push(verdict.actionId),
-    };
-    await expect(scoreTrajectory(coach, task, trajectory, options)).rejects.toThrow('bad key');
+    const record = (verdict: Feedback) => void recorded.push(verdict.actionId);
+    const scorer = scorerOf(coach, { record, signal: stop.signal });
+    await expect(scoreTrajectory(scorer, task, trajectory)).rejects.toThrow('bad key');
+    stop.abort(new Error('the run stops'));
+    await scorer.settled();
     expect(recorded).toEqual(['a']);
     expect(aborted).toEqual(['c']);
   });

@@ -1,50 +1,75 @@
-import type { Coach, Feedback } from '../types/feedback.ts';
+import type { Coach, CoachRequest, Feedback, Outcome } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
-import type { Action, Trajectory } from '../types/trajectory.ts';
-import { allOrStop } from './all-or-stop.ts';
+import type { Trajectory } from '../types/trajectory.ts';
 import { createLimiter } from './limit.ts';
 
-const DEFAULT_CONCURRENCY = 8;
-
-export type ScoreOptions = {
+export type ScorerOptions = {
   /** By action id: verdicts that exist already and are not asked for again. */
   readonly known: ReadonlyMap<string, Feedback>;
   /** Called with every new verdict as soon as it is there, so that none is lost when another fails. */
   readonly record: (feedback: Feedback) => void;
-  /** Actions in judgement at a time; default 8. */
-  readonly concurrency?: number;
-  readonly signal?: AbortSignal;
+  /** Actions in judgement at a time. */
+  readonly concurrency: number;
+  readonly signal: AbortSignal;
 };
 
-/**
- * Asks the coach for a verdict on every action of a finished trajectory that has none yet.
- *
- * A trajectory that failed is never trained on, so nothing is paid for it.
- *
- * @returns one verdict per action, in the order of play, known ones included; none for a failed trajectory
- * @throws BoundaryError("coach") at the first permanent failure; calls still running are aborted, verdicts recorded stay
- */
-export async function scoreTrajectory(
-  coach: Coach,
-  task: Task,
-  trajectory: Trajectory,
-  options: ScoreOptions,
-): Promise<readonly Feedback[]> {
-  if (trajectory.failure !== undefined) return [];
-  const stop = new AbortController();
-  const signal =
-    options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const limit = createLimiter(options.concurrency ?? DEFAULT_CONCURRENCY);
-  const scoreOne = async (action: Action, index: number): Promise<Feedback> => {
-    const known = options.known.get(action.id);
-    if (known !== undefined) return known;
-    return await limit(async () => {
+/** Asks a coach once per action, whoever wants the verdict and however often. */
+export type Scorer = {
+  /**
+   * The verdict on an action; the coach is asked at once, if it was not before.
+   *
+   * @throws BoundaryError("coach") at a failure that must stop the run
+   */
+  readonly score: (request: CoachRequest) => Promise<Feedback>;
+  /** Resolves when nothing is under way any more, however it ended. */
+  readonly settled: () => Promise<void>;
+};
+
+export function createScorer(coach: Coach, options: ScorerOptions): Scorer {
+  const { known, record, signal } = options;
+  const limit = createLimiter(options.concurrency);
+  const asked = new Map<string, Promise<Feedback>>();
+  const ask = (request: CoachRequest) =>
+    limit(async () => {
       signal.throwIfAborted();
-      const earlier = trajectory.actions.slice(0, index);
-      const feedback = await coach.score({ task, action, earlier }, { signal });
-      options.record(feedback);
+      const feedback = await coach.score(request, { signal });
+      record(feedback);
       return feedback;
     });
+  return {
+    score: (request) => {
+      const { id } = request.action;
+      const verdict = known.get(id);
+      const judging =
+        asked.get(id) ?? (verdict === undefined ? ask(request) : Promise.resolve(verdict));
+      asked.set(id, judging);
+      return judging;
+    },
+    settled: async () => void (await Promise.allSettled(asked.values())),
   };
-  return await allOrStop(trajectory.actions.map(scoreOne), stop);
+}
+
+/**
+ * A verdict on every action of a finished trajectory, in the order of play.
+ *
+ * A trajectory that failed is never trained on, so nothing more is paid for it.
+ *
+ * @param outcome what the coach is to see of the play's end; absent = nothing
+ */
+export async function scoreTrajectory(
+  scorer: Scorer,
+  task: Task,
+  trajectory: Trajectory,
+  outcome?: Outcome,
+): Promise<readonly Feedback[]> {
+  const { actions, failure } = trajectory;
+  if (failure !== undefined) return [];
+  return Promise.all(
+    actions.map((action, index) =>
+      scorer.score({
+        ...{ task, action, earlier: actions.slice(0, index) },
+        ...(outcome === undefined ? {} : { outcome }),
+      }),
+    ),
+  );
 }

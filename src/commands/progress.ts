@@ -1,3 +1,4 @@
+import { describeUsage } from '../methods/coach-metrics.ts';
 import type { Watch } from '../methods/training.ts';
 import type { Metrics } from '../types/metrics.ts';
 
@@ -73,9 +74,22 @@ function describeStep(
     `step ${String(step).padStart(String(run.steps).length)}/${run.steps}`,
     `team ${percent(metrics.accuracy)}`,
     `coach ${scores.join(' · ')}`,
+    describeCoaching(metrics),
     metrics.failed ? `${metrics.failed} plays failed` : '',
     speed,
     left,
+  ]
+    .filter((part) => part !== '')
+    .join('  ');
+}
+
+/** What a step's coaching cost, where calls were made. */
+function describeCoaching(metrics: Metrics): string {
+  const { 'coach-calls': calls, 'coach-cached': cached, 'coach-usd': usd } = metrics;
+  const unscored = metrics['unscored-share'];
+  return [
+    calls === undefined ? '' : `(${describeUsage({ calls, cached, usd })})`,
+    unscored ? `${percent(unscored)} unscored` : '',
   ]
     .filter((part) => part !== '')
     .join('  ');

@@ -1,14 +1,17 @@
 import { resolve } from 'node:path';
+import { createMemoryBooks } from '../coach/ledger.ts';
 import { coachName } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { chooseCoach, configOfRun } from '../config/stored-config.ts';
 import { BoundaryError } from '../errors.ts';
+import { describeUsage } from '../methods/coach-metrics.ts';
 import { type CreditDifference, compareCredit } from '../methods/recredit.ts';
 import { type Rescored, rescoreRun } from '../methods/rescore.ts';
 import type { Estimate } from '../run/estimate.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { CoachUsage } from '../types/feedback.ts';
-import { createCoach, creditOptionsOf } from '../wiring.ts';
+import { wireCoach } from '../wire-coach.ts';
+import { creditOptionsOf } from '../wiring.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, screenFor } from './progress.ts';
 
@@ -66,13 +69,14 @@ async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdict
   });
   const label = optional(request, 'as') ?? coachName(chosen.coach);
   const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
-  const coach = await createCoach(config);
+  // No cache of the run's: asking the same coach again is how its noise is measured.
+  const { coach, close } = await wireCoach(config, { books: createMemoryBooks(), watch });
   const sample = integer(request, 'sample', 1);
   const rescored = await rescoreRun(run, {
     ...{ coach, label },
     ...(sample === undefined ? {} : { sample }),
     onScored: (done, of) => watch.waiting('the coach', done, of),
-  });
+  }).finally(close);
   const first = firstCoachOf(run);
   const result = { coach: label, first, ...rescored, usage: coach.usage() };
   if (!request.json) console.log(describeVerdicts(result));
@@ -140,7 +144,7 @@ function describeVerdicts(result: SecondVerdicts): string {
     ...table([columns, ...rows]),
     '95 % intervals in brackets, by bootstrap over tasks',
     ...missing,
-    `cost: ${usage.calls} calls, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`,
+    `cost: ${describeUsage(usage)}, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`,
   ].join('\n');
 }
 

@@ -9,6 +9,7 @@ import { gainBetween } from '../run/accuracy.ts';
 import { evaluationName, readEvaluationName } from '../run/evaluation-name.ts';
 import type { EvaluationRow, Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
+import type { CoachUsage } from '../types/feedback.ts';
 import { wire } from '../wiring.ts';
 
 /** What a finished run came to; the object that `--json` prints. */
@@ -20,6 +21,8 @@ export type TrainingResult = SetResult & {
   readonly sets?: Readonly<Record<string, SetResult>>;
   /** Agent → mean coach score (0–10) over the first and the last steps. */
   readonly perAgent: Readonly<Record<string, AgentResult>>;
+  /** What the coach was asked and what it cost in the whole run; absent where no call was booked. */
+  readonly coach?: CoachUsage;
   readonly trainSeconds: number;
 };
 
@@ -59,12 +62,18 @@ export async function runTraining(
       report,
       seed: config.seed,
       ...evaluationsOf(training.run),
+      ...coachUsage(training.run),
       perAgent: agentResults(training.run, agentNames(config.team)),
       trainSeconds: (performance.now() - started) / 1000,
     };
   } finally {
     await close();
   }
+}
+
+function coachUsage({ coachRecords }: Run): { readonly coach?: CoachUsage } {
+  const coach = coachRecords.totals();
+  return coach.calls + coach.cached === 0 ? {} : { coach };
 }
 
 function evaluationsOf(run: Run): Pick<TrainingResult, 'sets' | keyof SetResult> {

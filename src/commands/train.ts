@@ -1,6 +1,8 @@
 import { join, resolve } from 'node:path';
 import { loadConfig } from '../config/load-config.ts';
+import { describeUsage } from '../methods/coach-metrics.ts';
 import { agentNames } from '../rollout/team.ts';
+import type { CoachUsage } from '../types/feedback.ts';
 import { type Command, optional, repeated } from './command.ts';
 import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, duration, percent, screenFor } from './progress.ts';
@@ -42,6 +44,12 @@ export const trainCommand: Command = {
   },
 };
 
+function describeCoach(usage: CoachUsage): string {
+  const { inputTokens, outputTokens } = usage;
+  const tokens = (count: number) => count.toLocaleString('en');
+  return `the coach: ${describeUsage(usage)}, ${tokens(inputTokens)} tokens in, ${tokens(outputTokens)} out`;
+}
+
 /** The result as a person reads it. */
 export function describeResult(result: TrainingResult): string {
   const lines: string[] = [''];
@@ -58,6 +66,7 @@ export function describeResult(result: TrainingResult): string {
     const start = firstScore === undefined ? '' : `${firstScore.toFixed(1)} → `;
     lines.push(`  ${agent.padEnd(12)} coach ${start}${lastScore.toFixed(1)} of 10`);
   }
+  if (result.coach !== undefined) lines.push(describeCoach(result.coach));
   lines.push(`took ${duration(result.trainSeconds)}; report: ${result.report}`);
   return lines.join('\n');
 }

@@ -17,12 +17,21 @@ import {
 
 /** An interpreter may also be named as a command, without a slash. */
 const interpreterKey = 'rollout.sandbox.python';
-const pathKeys = ['model.path', 'tasks.train', 'tasks.heldOut', 'output', interpreterKey];
+/** One of our rubrics may also be named, by a word without a dot or a slash. */
+const rubricKey = 'coaching.rubric';
+const pathKeys = [
+  ...['model.path', 'tasks.train', 'tasks.heldOut', 'output', interpreterKey],
+  ...[rubricKey, 'coaching.cache'],
+];
 /** Its entries are paths too, one for each named set. */
 const setsKey = 'tasks.heldOut';
+const budgetKey = 'coaching.budget';
 
 function resolvePath(key: string, directory: string, value: string): string {
-  return key === interpreterKey && !value.includes('/') ? value : resolve(directory, value);
+  const isName =
+    (key === interpreterKey && !value.includes('/')) ||
+    (key === rubricKey && /^[\w-]+$/.test(value));
+  return isName ? value : resolve(directory, value);
 }
 
 /**
@@ -146,6 +155,7 @@ function resolvePaths(tree: Tree, directory: string): Tree {
     const value = holder?.[last];
     if (holder && typeof value === 'string') holder[last] = resolvePath(key, directory, value);
   }
+  if (typeof tree.coach === 'string') tree.coach = resolvedCoach(tree.coach, directory);
   const [holder, last] = holderOf(tree, setsKey);
   const sets = holder?.[last];
   if (!isPlain(sets)) return tree;
@@ -153,6 +163,12 @@ function resolvePaths(tree: Tree, directory: string): Tree {
     if (typeof source === 'string') sets[name] = resolve(directory, source);
   }
   return tree;
+}
+
+/** A coach that is a model folder is a path, too. */
+function resolvedCoach(coach: string, directory = ''): string {
+  const [, path] = /^local\/(.+)$/s.exec(coach) ?? [];
+  return path === undefined ? coach : `local/${resolve(directory, path)}`;
 }
 
 function holderOf(tree: Tree, key: string): [Tree | undefined, string] {
@@ -173,10 +189,18 @@ function applyOverride(tree: Tree, override: string): Tree {
   const section = key.split('.')[0] as string;
   const copy = { ...tree };
   if (key.includes('.')) copy[section] = isPlain(tree[section]) ? copyTree(tree[section], 2) : {};
+  if (key.startsWith(`${budgetKey}.`)) copy[section] = withBudget(copy[section] as Tree);
   const [holder, last] = holderOf(copy, key);
   if (!holder) throw new BoundaryError('config', `--set ${key}: no such key`);
-  holder[last] = isPathKey(key) ? resolvePath(key, '.', text) : parseValue(text);
+  const isPath = isPathKey(key) && text !== 'false';
+  holder[last] = isPath ? resolvePath(key, '.', text) : parseValue(text);
+  if (key === 'coach') holder[last] = resolvedCoach(text);
   return copy;
+}
+
+/** A budget may be set key by key on a config that has none. */
+function withBudget(coaching: Tree): Tree {
+  return { ...coaching, budget: isPlain(coaching.budget) ? { ...coaching.budget } : {} };
 }
 
 function isPathKey(key: string): boolean {

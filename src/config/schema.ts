@@ -223,8 +223,32 @@ const coaching = z.strictObject({
   maxAttempts: count.default(5),
   /** Shows the coach the task's ground truth, always or for the agents named. The method needs none. */
   showAnswer: z.union([z.boolean(), z.array(z.string())]).default(false),
+  /** Shows the coach how the play ended, by rule; its verdicts then wait for the end of the play. */
+  showOutcome: z.boolean().default(false),
   /** A step with a larger share of unscored actions stops the run. */
   unscoredShareLimit: share.default(0.25),
+  /** A Markdown file of yours with named slots, or `mathchat` or `dsbench`. */
+  rubric: z.string().default('mathchat'),
+  /** Most tokens of one reply, reasoning included. */
+  maxReplyTokens: count.default(8192),
+  /** An outage of the coach that lasts longer stops the run, resumably. */
+  outageSeconds: positive.default(600),
+  budget: z
+    .strictObject({
+      /** Calls of the coach in the whole run. */
+      calls: count.optional(),
+      /** US dollars for the coach in the whole run. */
+      usd: positive.optional(),
+      /** `pause` stops the run, resumably; `outcome` goes on with the plays' grades as rewards. */
+      whenSpent: z.enum(['pause', 'outcome']).default('pause'),
+    })
+    .prefault({}),
+  /** Coach → USD per million tokens, over the built-in list prices. */
+  prices: z
+    .record(z.string(), z.strictObject({ input: z.number().min(0), output: z.number().min(0) }))
+    .optional(),
+  /** File of verdicts that need not be paid twice; absent = in the run's folder, false = none. */
+  cache: z.union([z.string(), z.literal(false)]).optional(),
 });
 
 const credit = z.strictObject({

@@ -4,6 +4,7 @@ import type { Run } from '../run/run-store.ts';
 import type { AgentTotals, CountedCause } from '../run/summaries.ts';
 import type { Metrics } from '../types/metrics.ts';
 import { type CoachAudit, gatherAudit } from './report-audit.ts';
+import { type Coaching, gatherCoaching } from './report-coaching.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
 
 /** A value at a training step. */
@@ -52,6 +53,7 @@ export type Report = {
   readonly accuracy: Series;
   /** One chart each: metric area → one series per agent. */
   readonly diagnostics: Readonly<Record<string, readonly Series[]>>;
+  readonly coaching?: Coaching;
   readonly causes: readonly CountedCause[];
   readonly audit?: CoachAudit;
   readonly examples: readonly Example[];
@@ -66,7 +68,7 @@ export type Report = {
 
 type StepMetrics = { readonly step: number; readonly metrics: Metrics };
 const diagnosticAreas = [
-  ...['kl', 'grad-norm', 'entropy', 'clip-fraction', 'unscored', 'loss', 'logprob-gap'],
+  ...['kl', 'grad-norm', 'entropy', 'clip-fraction', 'unscored-share', 'loss', 'logprob-gap'],
 ];
 
 /** Reads a run; what it did not measure is absent. */
@@ -78,6 +80,7 @@ export function gatherReport(run: Run): Report {
   const scores = agents.map((agent) => scoreSeries(agent, metrics, training));
   const ends = endsOf(training);
   const audit = gatherAudit(run);
+  const coaching = gatherCoaching(run);
   return {
     writtenAt: new Date(),
     steps: ends.steps.length,
@@ -88,6 +91,7 @@ export function gatherReport(run: Run): Report {
     scores: scores.filter(({ points }) => points.length > 0),
     accuracy: { name: 'training plays', points: pointsOf(metrics, 'accuracy') },
     diagnostics: diagnosticsOf(metrics, agents),
+    ...(coaching === undefined ? {} : { coaching }),
     causes: run.countedCauses(),
     ...(audit === undefined ? {} : { audit }),
     examples: chooseExamples(run, ends.steps),

@@ -230,3 +230,25 @@ test('A report that cannot be written is one sentence', () => {
   );
   run.close();
 });
+
+test('The report says who coached, what it was shown, and what its calls cost by agent', () => {
+  const run = newRun();
+  run.setConfig({ coach: 'google/x', coaching: { showAnswer: ['verifier'], showOutcome: false } });
+  run.recordAction(1, sampleAction('1/t/0/0'));
+  run.recordAction(2, sampleAction('2/t/0/0'));
+  for (const [actionId, usd] of [
+    ['1/t/0/0', 0.25],
+    ['2/t/0/0', 0.5],
+  ] as const) {
+    const call = run.coachRecords.start({ actionId, model: 'google/x', usdBound: 1 });
+    run.coachRecords.end(call, { status: 'answered', inputTokens: 1200, outputTokens: 7, usd });
+  }
+  const { coaching } = gatherReport(run);
+  expect(coaching?.agents).toEqual([
+    expect.objectContaining({ agent: 'solver', calls: 2, inputTokens: 2400, usd: 0.75 }),
+  ]);
+  const page = pageOf(run);
+  expect(page).toContain('shown the tasks’ ground truth for the actions of verifier');
+  expect(page).toContain('<td>2,400</td><td>14</td><td>0.7500</td>');
+  run.close();
+});

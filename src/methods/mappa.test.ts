@@ -100,6 +100,8 @@ const settings: Settings = {
     maxActions: 8,
     failedShareLimit: 0.25,
     frozen: [],
+    coachConcurrency: 4,
+    showOutcome: false,
   },
   ...{ unscoredShareLimit: 0.25, logprobGapLimit: 1e-3, learningRateAt: () => 0.1 },
   credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
@@ -156,6 +158,33 @@ test('a run that stopped for want of scores goes on with a mended coach, who is 
   const coach = coachGiving({ b: 2, c: 3, d: 10 });
   expect(await mappaStep(trainingWith({ coach }), 1)).toMatchObject({ 'score/solver': 4 });
   expect(coach.asked.toSorted()).toEqual(['b', 'c', 'd']);
+});
+
+test('the step in which the coach’s budget ends, and every later one, goes by the outcome', async () => {
+  const notes: string[] = [];
+  let left = 2;
+  const coach: Coach = {
+    ...coachGiving({ a: 1, b: 2, c: 3, d: 10 }),
+    isSpent: () => left === 0,
+    score: async ({ action: { id: actionId } }) => {
+      if (left === 0) return { kind: 'unscored', actionId, cause: 'the budget is spent' };
+      left -= 1;
+      return { kind: 'scored', actionId, score: 5, reason: '', blame: 'none' };
+    },
+  };
+  const watch = { ...trainingWith().watch, note: (text: string) => void notes.push(text) };
+  const grade: Training['grade'] = ({ id }, { id: trajectoryId }) => ({
+    trajectoryId,
+    correct: id === 'a',
+  });
+  const training = trainingWith({ coach, watch, grade });
+  const first = await mappaStep(training, 1);
+  expect(first).toMatchObject({ 'outcome-credit': 1, 'reward/solver': 0.25, 'unscored/solver': 0 });
+  expect(first['unscored-share']).toBe(0.5);
+  const second = await mappaStep(training, 2);
+  expect(second).toMatchObject({ 'outcome-credit': 1, 'reward/solver': 0.25 });
+  expect(second).not.toHaveProperty('unscored-share');
+  expect(notes.filter((note) => note.includes('budget is spent: from step 1 on'))).toHaveLength(1);
 });
 
 test('a failed play in four is counted and not trained on, two stop the run with the first cause', async () => {

@@ -1,4 +1,4 @@
-import { assignCredit } from '../credit/assign-credit.ts';
+import { assignCredit, type CreditOptions } from '../credit/assign-credit.ts';
 import { BoundaryError } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import { playRequests } from '../rollout/collect.ts';
@@ -9,8 +9,16 @@ import type { Policy } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import { actionPart, datumOf } from '../update/assemble-data.ts';
 import { updatePolicy } from '../update/update-policy.ts';
-import { type Judged, playAndJudge } from './play-and-judge.ts';
-import { createStage, publishAll, type Settings, type Training, type Watch } from './training.ts';
+import { coachMetrics, countUnscored } from './coach-metrics.ts';
+import { playAndJudge } from './play-and-judge.ts';
+import {
+  createStage,
+  type Judged,
+  publishAll,
+  type Settings,
+  type Training,
+  type Watch,
+} from './training.ts';
 
 /**
  * One step of MAPPA (arXiv 2601.23228): the team plays, a coach scores every action, and every agent's policy takes
@@ -33,21 +41,23 @@ export async function mappaStep(training: Training, step: number): Promise<Metri
     ...(settings.filters && { filters: settings.filters }),
   });
   const requests = playRequests(tasks, settings.samplesPerTask);
-  const judged = await playAndJudge(training, stage, requests, {
-    coached: settings.credit.credit === 'coach',
-  });
+  const isCoached = settings.credit.credit === 'coach' && !isSpent(training);
+  const judged = await playAndJudge(training, stage, requests, { coached: isCoached });
+  const credit = creditAfter(training, step, isCoached);
   const playSeconds = (performance.now() - started) / 1000;
 
   watch.waiting('the update', 0, policies.size);
   const referenceLogprobs = await scoreUnderReference(training.reference, judged.trajectories);
   training.run.rescores.recordReferences(referenceLogprobs);
-  const { credited, metrics } = assignCredit(settings.credit, { ...judged, referenceLogprobs });
-  refuseTooFewScores(judged, settings);
+  const { credited, metrics } = assignCredit(credit, { ...judged, referenceLogprobs });
+  if (credit.credit === 'coach') refuseTooFewScores(judged, settings);
   const updates = await updateAll(training, step, credited);
   return {
     ...rolloutMetrics(judged, stage.finished.size),
     ...agentMetrics(judged, [...policies.keys()]),
+    ...(isCoached ? coachMetrics(training, stage.scope, judged) : {}),
     ...metrics,
+    ...(credit.credit === settings.credit.credit ? {} : { 'outcome-credit': 1 }),
     ...updates,
     'live-tensors': training.service.counters().liveTensors ?? 0,
     'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
@@ -70,6 +80,25 @@ function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
     bytes === undefined ? [] : [[`${name}-mebibytes`, bytes / 2 ** 20] as const],
   );
   return Object.fromEntries(known);
+}
+
+function isSpent({ coach }: Training): boolean {
+  return coach.isSpent?.() ?? false;
+}
+
+/**
+ * How a step's actions are credited. A step in which the coach's budget ended, and every one after it, goes by the
+ * outcome: half of it by points and half by grades would compare what cannot be compared.
+ */
+function creditAfter(training: Training, step: number, wasCoached: boolean): CreditOptions {
+  const { credit } = training.settings;
+  if (credit.credit === 'outcome' || !isSpent(training)) return credit;
+  if (wasCoached) {
+    training.watch.note(
+      `the coaching budget is spent: from step ${step} on, an action's reward is its play's outcome (coaching.budget.whenSpent)`,
+    );
+  }
+  return { ...credit, credit: 'outcome' };
 }
 
 /** Log-probability of every sampled token under the reference policy, by action id. */
@@ -127,18 +156,12 @@ function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, r
   return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
 }
 
-function refuseTooFewScores({ trajectories, feedback }: Judged, settings: Settings): void {
-  if (settings.credit.credit !== 'coach') return;
-  const verdicts = trajectories
-    .filter(({ failure }) => !failure)
-    .flatMap(({ actions }) => actions.map(({ id }) => feedback.get(id)));
-  const unscored = verdicts.filter((verdict) => verdict?.kind !== 'scored');
-  const share = unscored.length / Math.max(1, verdicts.length);
-  if (share <= settings.unscoredShareLimit) return;
-  const example = unscored.find((verdict) => verdict?.kind === 'unscored');
+function refuseTooFewScores(judged: Judged, settings: Settings): void {
+  const { unscored, all } = countUnscored(judged);
+  if (unscored.length / Math.max(1, all) <= settings.unscoredShareLimit) return;
   throw new BoundaryError(
     'coach',
-    `the coach left ${unscored.length} of ${verdicts.length} actions without a score (coaching.unscoredShareLimit is ${settings.unscoredShareLimit}); for example: ${example?.kind === 'unscored' ? example.cause : 'no verdict'}`,
+    `the coach left ${unscored.length} of ${all} actions without a score (coaching.unscoredShareLimit is ${settings.unscoredShareLimit}); for example: ${unscored.find((cause) => cause !== undefined) ?? 'no verdict'}`,
   );
 }
 

@@ -1,46 +1,38 @@
 import { allOrStop } from '../coach/all-or-stop.ts';
-import { scoreTrajectory } from '../coach/score-actions.ts';
 import { BoundaryError } from '../errors.ts';
 import { createCollector, type PlayRequest } from '../rollout/collect.ts';
-import type { Stage } from '../rollout/play-task.ts';
-import type { Feedback, Outcome } from '../types/feedback.ts';
+import type { Outcome } from '../types/feedback.ts';
 import type { Trajectory } from '../types/trajectory.ts';
-import type { Training } from './training.ts';
-
-/** What a scope's plays came to. */
-export type Judged = {
-  /** In the order of the requests. */
-  readonly trajectories: readonly Trajectory[];
-  /** By trajectory id; absent where there is no ground truth or the play failed. */
-  readonly outcomes: ReadonlyMap<string, Outcome>;
-  /** By action id; empty when no coach was asked. */
-  readonly feedback: ReadonlyMap<string, Feedback>;
-};
+import { describeUsage } from './coach-metrics.ts';
+import { openJudgement, withoutJudgement } from './judgement.ts';
+import type { Judged, OpenStage, Training } from './training.ts';
 
 /**
- * Plays every request, grades every play and, with `coached`, has every action scored. A play is scored as soon as it
- * is over, while others still play. What the run store already holds of this scope is taken from there.
+ * Plays every request, grades every play and, with `coached`, has every action scored, while agents go on playing. What the run store already holds of this scope is taken from there.
  *
  * @throws BoundaryError when more than the permitted share of plays failed, or the coach failed for good
  */
 export async function playAndJudge(
   training: Training,
-  stage: Omit<Stage, 'stop'>,
+  stage: OpenStage,
   requests: readonly PlayRequest[],
   options: { readonly coached: boolean },
 ): Promise<Judged> {
-  const { run, settings, watch } = training;
+  const { run, settings } = training;
+  const { scope } = stage;
   const outcomes = new Map<string, Outcome>();
-  // A coach that gave no verdict is asked again: a run that stopped for want of scores can go on once it is mended.
-  const feedback = new Map(
-    [...run.feedbackOf(stage.scope)].filter(([, { kind }]) => kind === 'scored'),
-  );
   const stop = new AbortController();
-  const collect = createCollector({ ...stage, stop: stop.signal }, settings.concurrency);
+  const judgement = options.coached
+    ? openJudgement(training, scope, stop)
+    : withoutJudgement(training, scope);
+  const collect = createCollector(
+    { ...stage, ...judgement, stop: stop.signal },
+    settings.concurrency,
+  );
   let done = 0;
   const judge = async (request: PlayRequest, ended: Trajectory | undefined) => {
     const trajectory = ended ?? (await collect(request));
-    run.recordTrajectory(stage.scope, trajectory);
+    run.recordTrajectory(scope, trajectory);
     // Not earlier: a play whose end is not recorded is resumed, and finds its files. One that failed may be, too.
     if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
     const outcome = trajectory.failure ? undefined : training.grade(request.task, trajectory);
@@ -48,27 +40,33 @@ export async function playAndJudge(
       outcomes.set(trajectory.id, outcome);
       run.recordOutcome(outcome);
     }
-    if (options.coached && !trajectory.failure) {
-      const record = (verdict: Feedback) => {
-        feedback.set(verdict.actionId, verdict);
-        run.recordFeedback(verdict);
-      };
-      const { signal } = stop;
-      const how = { known: feedback, record, signal };
-      await scoreTrajectory(training.coach, request.task, trajectory, how);
-    }
-    watch.waiting(options.coached ? 'plays and the coach' : 'plays', ++done, requests.length);
+    await judgement.scoreEnded(request.task, trajectory, outcome);
+    sayProgress(training, options.coached, { done: ++done, of: requests.length });
     return trajectory;
   };
-  const ended = endedPlays(training, stage.scope, requests.length);
+  const ended = endedPlays(training, scope, requests.length);
   const judged = requests.map((request) =>
     judge(request, ended.get(`${request.task.id}/${request.sample}`)),
   );
-  // Nothing may be written after a run has stopped: what is under way ends first, unrecorded.
-  const trajectories = await allOrStop(judged, stop);
-  refuseTooManyFailures(trajectories, settings.failedShareLimit);
-  for (const { id, failure } of trajectories) if (failure) await training.workspaces.remove(id);
-  return { trajectories, outcomes, feedback };
+  try {
+    // Nothing may be written after a run has stopped: what is under way ends first, unrecorded.
+    const trajectories = await allOrStop(judged, stop);
+    refuseTooManyFailures(trajectories, settings.failedShareLimit);
+    for (const { id, failure } of trajectories) if (failure) await training.workspaces.remove(id);
+    return { trajectories, outcomes, feedback: judgement.feedback };
+  } finally {
+    await judgement.settled();
+  }
+}
+
+function sayProgress(
+  { coach, watch }: Training,
+  isCoached: boolean,
+  { done, of }: { readonly done: number; readonly of: number },
+): void {
+  const usage = isCoached ? coach.usage() : undefined;
+  const spent = usage === undefined || usage.calls === 0 ? '' : ` (${describeUsage(usage)})`;
+  watch.waiting(isCoached ? `plays and the coach${spent}` : 'plays', done, of);
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Stage } from '../rollout/play-task.ts';
 import type { Team } from '../rollout/team.ts';
 import type { Run } from '../run/run-store.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { Coach, Outcome } from '../types/feedback.ts';
+import type { Coach, Feedback, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
@@ -55,6 +55,10 @@ export type Settings = {
   readonly failedShareLimit: number;
   /** The run stops when a larger share of a step's actions got no score. */
   readonly unscoredShareLimit: number;
+  /** Actions in judgement at a time. */
+  readonly coachConcurrency: number;
+  /** Whether the coach sees a play's grade. */
+  readonly showOutcome: boolean;
   /** Largest log-probability difference between sampler and trainer that a step accepts, nats. */
   readonly logprobGapLimit: number;
   readonly credit: CreditOptions;
@@ -66,6 +70,16 @@ export type Settings = {
     readonly samplesPerTask: number;
     readonly temperature: number;
   };
+};
+
+/** What a scope's plays came to. */
+export type Judged = {
+  /** In the order of the requests. */
+  readonly trajectories: readonly Trajectory[];
+  /** By trajectory id; absent where there is no ground truth or the play failed. */
+  readonly outcomes: ReadonlyMap<string, Outcome>;
+  /** By action id; empty when no coach was asked. */
+  readonly feedback: ReadonlyMap<string, Feedback>;
 };
 
 /** What a run tells whoever watches it; everything is optional to listen to. */
@@ -80,6 +94,9 @@ export type Watch = {
 /** One training step of a method: plays, judges, credits and updates; returns the step's metrics. */
 export type Method = (training: Training, step: number) => Promise<Metrics>;
 
+/** A stage before the coach's part and the end of the run are known. */
+export type OpenStage = Omit<Stage, 'stop' | 'wordsOn' | 'onJudgeable'>;
+
 /** The stage for one scope of plays, with what an interrupted run had finished of it. */
 export function createStage(
   training: Training,
@@ -89,7 +106,7 @@ export function createStage(
     readonly temperature: number;
     readonly filters?: SampleFilters;
   },
-): Omit<Stage, 'stop'> {
+): OpenStage {
   const { run, settings } = training;
   const finished = run.actionsOf(at.scope).map((action) => [action.id, action] as const);
   return {

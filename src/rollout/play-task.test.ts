@@ -89,6 +89,7 @@ function stageOf(
     },
     ...{ stop: new AbortController().signal, samplers: new Map(Object.entries(samplers)) },
     onAction: (action) => recorded.push(action),
+    wordsOn: async () => undefined,
     ...changes,
   };
 }

@@ -2,6 +2,7 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResult } from '../tools/format-tool-result.ts';
+import type { CoachRequest } from '../types/feedback.ts';
 import type { Message } from '../types/message.ts';
 import type { Workspace, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
@@ -14,6 +15,7 @@ import {
   type Agent,
   type AgentDeclaration,
   agentNames,
+  type Scene,
   type Team,
 } from './team.ts';
 
@@ -34,6 +36,13 @@ export type Stage = {
   readonly finished: ReadonlyMap<string, Action>;
   /** Called once for each action as it ends, before the play goes on. */
   readonly onAction: (action: Action) => void;
+  /**
+   * Called once for each action, resumed ones too, as soon as it and all before it have ended: what a coach judges does
+   * not change any more.
+   */
+  readonly onJudgeable?: (request: CoachRequest) => void;
+  /** The coach's words on an action, for a play that asks for them. */
+  readonly wordsOn: (request: CoachRequest) => Promise<string | undefined>;
   readonly playTimeoutMs: number;
   /** Caps every agent's own limit. */
   readonly maxActionTokens: number;
@@ -57,6 +66,8 @@ type Play = {
   readonly actions: Action[];
   /** The id of the action at each position, of those recorded before an interruption too. */
   readonly positions: (string | undefined)[];
+  /** How many actions, from the first on, have been given out to be judged. */
+  judgeable: number;
 };
 
 /**
@@ -75,7 +86,8 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   try {
     const workspace = await stage.workspaces.open(id, task.files ?? {});
     const positions = recordedPositions(stage, id);
-    const play: Play = { stage, id, task, sample, signal, workspace, actions, positions };
+    const fixed = { stage, id, task, sample, signal, workspace };
+    const play: Play = { ...fixed, actions, positions, judgeable: 0 };
     const answer = await answerOf(play);
     return { ...path(), answer };
   } catch (error) {
@@ -109,7 +121,7 @@ async function answerOf(play: Play): Promise<string> {
     play.signal.addEventListener('abort', () => reject(play.signal.reason), { once: true });
   });
   const answer: unknown = await Promise.race([
-    team.play(play.task, Object.fromEntries(agents), { files: play.workspace }),
+    team.play(play.task, Object.fromEntries(agents), createScene(play)),
     aborted,
   ]);
   if (typeof answer === 'string') return answer;
@@ -130,6 +142,18 @@ function failureOf(
   }
   const boundary = error instanceof BoundaryError ? error.boundary : 'play';
   return { boundary, message: messageOf(error) };
+}
+
+function createScene(play: Play): Scene {
+  return {
+    files: play.workspace,
+    showFeedback: async (acted) => {
+      const action = acted.actions.at(-1);
+      if (action === undefined) return undefined;
+      const earlier = inOrder(play.actions).filter(({ turn }) => turn < action.turn);
+      return play.stage.wordsOn({ task: play.task, action, earlier });
+    },
+  };
 }
 
 function createAgent(play: Play, name: string): Agent {
@@ -222,7 +246,7 @@ async function takeAction(
     refuseOtherObservation(finished, observation);
     const hadChanges = finished.toolResults.some(({ files }) => files !== undefined);
     await play.workspace.restore(id, hadChanges);
-    play.actions.push(finished);
+    endAction(play, finished);
     return finished;
   }
   // Taken before waiting, so that agents who act at the same time get distinct ones.
@@ -247,7 +271,7 @@ async function takeAction(
   };
   play.signal.throwIfAborted();
   play.stage.onAction(action);
-  play.actions.push(action);
+  endAction(play, action);
   return action;
 }
 
@@ -260,6 +284,20 @@ function takePosition({ positions, stage }: Play, id: string): number {
   }
   positions[turn] = id;
   return turn;
+}
+
+/** Adds an action to the play; those that now have no gap before them can be judged. */
+function endAction(play: Play, action: Action): void {
+  play.actions.push(action);
+  const ended = inOrder(play.actions);
+  for (
+    let next = ended[play.judgeable];
+    next?.turn === play.judgeable;
+    next = ended[play.judgeable]
+  ) {
+    const earlier = ended.slice(0, play.judgeable++);
+    play.stage.onJudgeable?.({ task: play.task, action: next, earlier });
+  }
 }
 
 type SampledAction = Pick<

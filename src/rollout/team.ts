@@ -41,6 +41,13 @@ export type Agent = {
 export type Scene = {
   /** The files that the agents' programs share, as they are now; gone when the play is over. */
   readonly files: WorkspaceFiles;
+  /**
+   * Waits for the coach's words on what an agent did last, for an agent that is to read them. A play that is resumed is
+   * shown the same words again.
+   *
+   * @returns undefined where there is no verdict, and where no coach is asked, as in an evaluation
+   */
+  readonly showFeedback: (acted: ActResult) => Promise<string | undefined>;
 };
 
 /** Agents and how they play one task. */

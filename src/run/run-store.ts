@@ -1,5 +1,6 @@
+import { rmSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { BoundaryError } from '../errors.ts';
 import type { Feedback, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
@@ -110,6 +111,14 @@ export class Run {
   close(): void {
     this.#database.close();
     this.#lock?.release();
+  }
+
+  /** Takes back a run in which nothing has happened yet, so that the same command can be given again. */
+  discard(): void {
+    this.close();
+    for (const name of ['run.db', 'run.db-wal', 'run.db-shm', 'run.lock']) {
+      rmSync(join(this.directory, name), { force: true });
+    }
   }
 
   /** The process that wrote last. */

@@ -9,4 +9,5 @@ export const emptyScene: Scene = {
     },
     collect: async () => new Map(),
   },
+  showFeedback: async () => undefined,
 };

@@ -1,0 +1,56 @@
+import type { Metrics } from '../types/metrics.ts';
+import type { Judged, Training } from './training.ts';
+
+/**
+ * What a step's coaching came to: `coach-calls`, `coach-cached`, `coach-input-tokens`, `coach-output-tokens`, `coach-usd`
+ * (known costs; absent without a price), each of the whole step and, with `/<agent>`, on that agent's actions, and
+ * `unscored-share` of the actions.
+ */
+export function coachMetrics({ run, policies }: Training, scope: string, judged: Judged): Metrics {
+  const metrics: Record<string, number> = {};
+  const add = (name: string, value: number) => {
+    metrics[name] = (metrics[name] ?? 0) + value;
+  };
+  for (const of of run.coachRecords.byAgent(scope)) {
+    for (const place of ['', `/${of.agent}`]) {
+      add(`coach-calls${place}`, of.calls);
+      add(`coach-cached${place}`, of.cached);
+      add(`coach-input-tokens${place}`, of.inputTokens);
+      add(`coach-output-tokens${place}`, of.outputTokens);
+      if (of.usd !== undefined) add(`coach-usd${place}`, of.usd);
+    }
+  }
+  const { unscored, all } = countUnscored(judged);
+  if (all === 0) return metrics;
+  metrics['unscored-share'] = unscored.length / all;
+  for (const agent of policies.keys()) {
+    const own = countUnscored(judged, agent);
+    if (own.all > 0) metrics[`unscored-share/${agent}`] = own.unscored.length / own.all;
+  }
+  return metrics;
+}
+
+/** Actions of plays that did not fail, of one agent or all, which have no score; with the cause where one is known. */
+export function countUnscored(
+  { trajectories, feedback }: Judged,
+  agent?: string,
+): { readonly unscored: readonly (string | undefined)[]; readonly all: number } {
+  const verdicts = trajectories
+    .filter(({ failure }) => !failure)
+    .flatMap(({ actions }) => actions)
+    .filter((action) => agent === undefined || action.agent === agent)
+    .map(({ id }) => feedback.get(id));
+  const unscored = verdicts
+    .filter((verdict) => verdict?.kind !== 'scored')
+    .map((verdict) => (verdict?.kind === 'unscored' ? verdict.cause : undefined));
+  return { unscored, all: verdicts.length };
+}
+
+type Spent = { readonly [Name in 'calls' | 'cached' | 'usd' | 'usdUnknown']?: number | undefined };
+
+/** For people: `40 calls, 3 from the cache, $0.0123`. */
+export function describeUsage({ calls = 0, cached = 0, usd, usdUnknown = 0 }: Spent): string {
+  const money = usd === undefined ? '' : `, $${usd.toFixed(4)}`;
+  const unknown = usdUnknown > 0 ? ` and at most $${usdUnknown.toFixed(4)} more` : '';
+  return `${calls} calls${cached > 0 ? `, ${cached} from the cache` : ''}${money}${unknown}`;
+}

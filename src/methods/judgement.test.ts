@@ -1,0 +1,120 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { sampleAction } from '../../test/support/sample-run.ts';
+import { openRun, type Run } from '../run/run-store.ts';
+import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
+import { openJudgement, withoutJudgement } from './judgement.ts';
+import type { Training } from './training.ts';
+
+function newRun(): { readonly run: Run; readonly reopened: () => Run } {
+  const directory = join(mkdtempSync(join(tmpdir(), 'teamtune-judgement-')), 'run');
+  const run = openRun(directory, { mode: 'create' });
+  run.recordAction(1, action);
+  const reopened = () => {
+    run.close();
+    return openRun(directory, { mode: 'resume' });
+  };
+  return { run, reopened };
+}
+
+const action = sampleAction('1/t/0/0');
+const request: CoachRequest = { task: { id: 't', prompt: 'p' }, action, earlier: [] };
+const scored: Feedback = {
+  ...{ kind: 'scored', actionId: action.id, score: 7, reason: 'Neat.', blame: 'none' },
+};
+const unscored: Feedback = { kind: 'unscored', actionId: action.id, cause: 'asleep' };
+
+function coachThat(judge: (request: CoachRequest) => Promise<Feedback>) {
+  const asked: CoachRequest[] = [];
+  const coach: Coach = {
+    ...{ name: 'c', usage: () => ({ calls: 0, inputTokens: 0, outputTokens: 0 }) },
+    score: (of) => {
+      asked.push(of);
+      return judge(of);
+    },
+  };
+  return { coach, asked };
+}
+
+/** What a judgement works with; the rest of a training is none of its business. */
+const trainingOf = (run: Run, coach: Coach, showOutcome = false, notes: string[] = []) =>
+  ({
+    ...{ run, coach, settings: { coachConcurrency: 4, showOutcome } },
+    watch: { note: (text: string) => notes.push(text) },
+  }) as unknown as Training;
+
+test('what can be judged is judged at once and asked for once, whoever wants it', async () => {
+  const { run } = newRun();
+  const { coach, asked } = coachThat(async () => scored);
+  const judgement = openJudgement(trainingOf(run, coach), '1', new AbortController());
+  judgement.onJudgeable?.(request);
+  expect(asked).toHaveLength(1);
+  expect(await judgement.wordsOn(request)).toBe('7 of 10 points. Neat.');
+  const trajectory = { id: '1/t/0', taskId: 't', sample: 0, actions: [action], answer: '' };
+  await judgement.scoreEnded(request.task, trajectory, undefined);
+  expect(asked).toHaveLength(1);
+  expect([...run.feedbackOf(1).values()]).toEqual([scored]);
+  run.close();
+});
+
+test('a resumed play is shown what it was shown, without a second call, also that there was nothing', async () => {
+  for (const [verdict, words] of [
+    [scored, '7 of 10 points. Neat.'],
+    [unscored, undefined],
+  ] as const) {
+    const { run, reopened } = newRun();
+    const first = coachThat(async () => verdict);
+    const before = openJudgement(trainingOf(run, first.coach), '1', new AbortController());
+    expect(await before.wordsOn(request)).toBe(words);
+    const again = reopened();
+    const { coach, asked } = coachThat(async () => ({ ...scored, score: 3 }));
+    const after = openJudgement(trainingOf(again, coach), '1', new AbortController());
+    expect(await after.wordsOn(request)).toBe(words);
+    expect(asked).toEqual([]);
+    again.close();
+  }
+});
+
+test('a coach that is to see the outcome is not asked before the play has ended', async () => {
+  const { run } = newRun();
+  const { coach, asked } = coachThat(async () => scored);
+  const judgement = openJudgement(trainingOf(run, coach, true), '1', new AbortController());
+  expect(judgement.onJudgeable).toBeUndefined();
+  const outcome = { trajectoryId: '1/t/0', correct: true };
+  const trajectory = { id: '1/t/0', taskId: 't', sample: 0, actions: [action], answer: '' };
+  await judgement.scoreEnded(request.task, trajectory, outcome);
+  expect(asked[0]?.outcome).toEqual(outcome);
+  run.close();
+});
+
+test('a coach that must stop the run stops it, even where the play would catch its failure', async () => {
+  const { run } = newRun();
+  const { coach } = coachThat(() => Promise.reject(new Error('bad key')));
+  for (const ask of ['onJudgeable', 'wordsOn'] as const) {
+    const stop = new AbortController();
+    const judgement = openJudgement(trainingOf(run, coach), '1', stop);
+    await Promise.resolve(judgement[ask]?.(request)).catch(() => undefined);
+    await judgement.settled();
+    expect(stop.signal.reason).toEqual(new Error('bad key'));
+  }
+  expect(run.coachRecords.shownOf(1).size).toBe(0);
+  run.close();
+});
+
+test('where nobody judges, a team that asks for words gets none, and that is said once', async () => {
+  const { run } = newRun();
+  const notes: string[] = [];
+  const { coach, asked } = coachThat(async () => scored);
+  const judgement = withoutJudgement(trainingOf(run, coach, false, notes), 'eval:base');
+  expect([await judgement.wordsOn(request), await judgement.wordsOn(request)]).toEqual([
+    undefined,
+    undefined,
+  ]);
+  expect(asked).toEqual([]);
+  expect(notes).toEqual([
+    'evaluation base: the team asks for the coach’s words (showFeedback), and no coach is asked here: its agents play without them',
+  ]);
+  run.close();
+});

@@ -1,0 +1,94 @@
+import { createScorer, scoreTrajectory } from '../coach/score-actions.ts';
+import type { Stage } from '../rollout/play-task.ts';
+import type { Feedback, Outcome } from '../types/feedback.ts';
+import type { Task } from '../types/task.ts';
+import type { Trajectory } from '../types/trajectory.ts';
+import type { Training } from './training.ts';
+
+/** The coach's part in one scope of plays. */
+export type Judgement = Pick<Stage, 'wordsOn'> &
+  Partial<Pick<Stage, 'onJudgeable'>> & {
+    /** By action id, as it grows. */
+    readonly feedback: ReadonlyMap<string, Feedback>;
+    /** Has every action of an ended play judged that is not yet. */
+    readonly scoreEnded: (
+      task: Task,
+      trajectory: Trajectory,
+      outcome: Outcome | undefined,
+    ) => Promise<void>;
+    /** Resolves when no call is under way any more. */
+    readonly settled: () => Promise<void>;
+  };
+
+/**
+ * Has actions judged as soon as nothing before them can change, while agents go on playing. Where the coach is to see
+ * how a play ended, its verdicts wait for that.
+ *
+ * @param stop aborted with the coach's failure when it must stop the run
+ */
+export function openJudgement(training: Training, scope: string, stop: AbortController): Judgement {
+  const { run, settings, coach } = training;
+  // A coach that gave no verdict is asked again: a run that stopped for want of scores can go on once it is mended.
+  const scored = [...run.feedbackOf(scope)].filter(([, { kind }]) => kind === 'scored');
+  const feedback = new Map(scored);
+  const record = (verdict: Feedback) => {
+    feedback.set(verdict.actionId, verdict);
+    run.recordFeedback(verdict);
+  };
+  const scorer = createScorer(coach, {
+    ...{ known: feedback, record, signal: stop.signal },
+    concurrency: settings.coachConcurrency,
+  });
+  const shown = run.coachRecords.shownOf(scope);
+  return {
+    feedback,
+    ...(settings.showOutcome
+      ? {}
+      : {
+          onJudgeable: (request) => {
+            scorer.score(request).catch((error: unknown) => stop.abort(error));
+          },
+        }),
+    wordsOn: async (request) => {
+      const { id } = request.action;
+      if (shown.has(id)) return shown.get(id);
+      const verdict = await scorer.score(request).catch((error: unknown) => {
+        // The play's own code could catch this, and the run must stop all the same.
+        stop.abort(error);
+        throw error;
+      });
+      const words = wordsOf(verdict);
+      run.coachRecords.recordShown(id, words);
+      return words;
+    },
+    scoreEnded: async (task, trajectory, outcome) => {
+      const seen = settings.showOutcome ? outcome : undefined;
+      await scoreTrajectory(scorer, task, trajectory, seen);
+    },
+    settled: scorer.settled,
+  };
+}
+
+/** Plays that nobody judges; says so once where a team asks for the coach's words. */
+export function withoutJudgement({ watch }: Training, scope: string): Judgement {
+  let isSaid = false;
+  const nothing = async () => undefined;
+  return {
+    ...{ feedback: new Map(), scoreEnded: nothing, settled: nothing },
+    wordsOn: async () => {
+      const where = /^\d+$/.test(scope) ? `step ${scope}` : scope.replace(/^eval:/, 'evaluation ');
+      if (!isSaid) {
+        watch.note(
+          `${where}: the team asks for the coach’s words (showFeedback), and no coach is asked here: its agents play without them`,
+        );
+      }
+      isSaid = true;
+      return undefined;
+    },
+  };
+}
+
+function wordsOf(verdict: Feedback): string | undefined {
+  if (verdict.kind === 'unscored') return undefined;
+  return `${verdict.score} of 10 points. ${verdict.reason}`.trim();
+}

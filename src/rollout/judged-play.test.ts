@@ -1,0 +1,96 @@
+import { expect, test, vi } from 'vitest';
+import { emptyScene } from '../../test/support/empty-scene.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Sampler } from '../types/training-service.ts';
+import type { Action } from '../types/trajectory.ts';
+import { playTask, type Stage } from './play-task.ts';
+import { defineTeam, type Team } from './team.ts';
+
+/** Letters are their own tokens; 0 ends a turn. */
+const lettersOf = (text: string) => Int32Array.from(text, (letter) => letter.charCodeAt(0));
+const tokenizer: Tokenizer = {
+  ...{ vocabSize: 128, eosTokenIds: [0], encode: lettersOf, encodePlain: lettersOf },
+  decode: (ids) => [...ids].map((id) => String.fromCharCode(id)).join(''),
+  renderChat: (messages) => messages.map(({ content }) => content).join('\n'),
+  encodeChat: (messages) => lettersOf(messages.map(({ content }) => content).join('\n')),
+  extendChat: ({ ids }) => ids,
+};
+const task = { id: 't', prompt: 'p' };
+const agents = { first: { role: 'First', maxTokens: 4 }, second: { role: 'Second', maxTokens: 4 } };
+
+/** Says its letters in turn, and keeps what it heard. */
+function speaker(letters: string, gate: Promise<void> = Promise.resolve()) {
+  const heard: string[] = [];
+  const sampler: Sampler = {
+    ...{ policyId: 'p', version: 0, logprobs: async () => new Float32Array() },
+    sample: async (prompt) => {
+      await gate;
+      const tokens = Int32Array.of(letters.charCodeAt(heard.push(tokenizer.decode(prompt)) - 1), 0);
+      return { tokens, logprobs: new Float32Array(2), stop: 'stop', version: 0 };
+    },
+  };
+  return { sampler, heard };
+}
+
+function stageOf(team: Team, samplers: Record<string, Sampler>, changes: Partial<Stage> = {}) {
+  const recorded: Action[] = [];
+  const workspace = {
+    ...emptyScene.files,
+    restore: async () => undefined,
+  };
+  const stage = {
+    ...{ team, tokenizer, seed: 1, scope: '1', temperature: 1, tools: new Map() },
+    ...{ playTimeoutMs: 60_000, maxActionTokens: 4, maxActions: 9, finished: new Map() },
+    ...{ samplers: new Map(Object.entries(samplers)), stop: new AbortController().signal },
+    workspaces: { open: async () => workspace },
+    onAction: (action: Action) => recorded.push(action),
+    wordsOn: async () => undefined,
+    ...changes,
+  } as unknown as Stage;
+  return { stage, recorded };
+}
+
+test('an action can be judged when all before it have ended, with those before it, resumed or not', async () => {
+  const team = defineTeam({
+    ...{ name: 'pair', agents },
+    play: async (_task, { first, second }) => {
+      await Promise.all([first.act('go'), second.act('go')]);
+      return (await first.act('again')).text;
+    },
+  });
+  const gate = Promise.withResolvers<void>();
+  const judgeable: string[] = [];
+  const onJudgeable: Stage['onJudgeable'] = ({ action, earlier }) => {
+    judgeable.push(`${action.text} after ${earlier.map(({ text }) => text).join('')}`);
+  };
+  const late = speaker('AC', gate.promise).sampler;
+  const samplers = { first: late, second: speaker('B').sampler };
+  const { stage, recorded } = stageOf(team, samplers, { onJudgeable });
+  const play = playTask(stage, task, 0);
+  await vi.waitUntil(() => recorded.length === 1);
+  // The second agent has ended; the first, asked before it, has not.
+  expect(judgeable).toEqual([]);
+  gate.resolve();
+  const { actions } = await play;
+  expect(judgeable).toEqual(['A after ', 'B after A', 'C after AB']);
+  const finished = new Map(actions.map((action) => [action.id, action]));
+  await playTask(stageOf(team, {}, { finished, onJudgeable }).stage, task, 0);
+  expect(judgeable.slice(3)).toEqual(judgeable.slice(0, 3));
+});
+
+test('a play that asks for the coach’s words waits for them and can hand them on', async () => {
+  const team = defineTeam({
+    ...{ name: 'pair', agents },
+    play: async (_task, { first, second }, { showFeedback }) => {
+      const words = await showFeedback(await first.act('go'));
+      return (await second.act(`The coach says: ${words}`)).text;
+    },
+  });
+  const second = speaker('B');
+  const wordsOn: Stage['wordsOn'] = async ({ action, earlier }) =>
+    `${action.text} is fine (${earlier.length})`;
+  const samplers = { first: speaker('A').sampler, second: second.sampler };
+  const { stage } = stageOf(team, samplers, { wordsOn });
+  expect((await playTask(stage, task, 0)).answer).toBe('B');
+  expect(second.heard).toEqual(['The coach says: A is fine (0)']);
+});
