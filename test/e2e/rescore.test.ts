@@ -53,6 +53,7 @@ test('a run of the first schema is brought to the present one, and what it lacks
   const database = new DatabaseSync(join(run, 'run.db'));
   database.exec(`DROP TABLE second_feedback; DROP TABLE reference_logprobs; DROP TABLE tasks;
     DROP TABLE shown_feedback; DROP TABLE coach_calls; ALTER TABLE feedback DROP COLUMN answer_correct;
+    ALTER TABLE actions DROP COLUMN behaviour_logprobs;
     PRAGMA user_version = 1;`);
   database.close();
   expect((await runCli(['report', run])).code).toBe(0);
