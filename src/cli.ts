@@ -4,6 +4,7 @@ import { BoundaryError } from './errors.ts';
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   quickstart: async () => (await import('./commands/quickstart.ts')).quickstartCommand,
+  plan: async () => (await import('./commands/plan.ts')).planCommand,
   train: async () => (await import('./commands/train.ts')).trainCommand,
   evaluate: async () => (await import('./commands/evaluate.ts')).evaluateCommand,
   rescore: async () => (await import('./commands/rescore.ts')).rescoreCommand,

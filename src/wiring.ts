@@ -158,12 +158,13 @@ async function readTasks(source: string | readonly Task[]): Promise<readonly Tas
 }
 
 /** The training tasks, or the sample of them that the config asks for, in the order of the file. */
-async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly Task[]> {
+export async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly Task[]> {
   const all = await readTasks(tasks.train);
   return tasks.sample === undefined ? all : sampleTasks(all, tasks.sample);
 }
 
-async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]> {
+/** The tasks that are only evaluated on, by set. */
+export async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]> {
   const sets = tasks.heldOut === undefined ? [] : heldOutSets(tasks.heldOut);
   const read = sets.map(async ({ name, source }) => {
     const heldOut = await readTasks(source);

@@ -110,8 +110,9 @@ function fixed(value: number | undefined, digits: number): string {
   return value === undefined ? '–' : value.toFixed(digits);
 }
 
-/** Seconds as `45 s` or `3 min 20 s`. */
+/** Seconds as `45 s`, `3 min 20 s` or, from three hours on, `4.5 h`. */
 export function duration(seconds: number): string {
   const whole = Math.round(seconds);
+  if (whole >= 3 * 3600) return `${(whole / 3600).toFixed(1)} h`;
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }

@@ -1,0 +1,180 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RunConfig } from '../config/schema.ts';
+import { openModelFolder } from '../engine/model-folder.ts';
+import { describeEngine } from '../engine/native.ts';
+import { mappaStep } from '../methods/mappa.ts';
+import type { Watch } from '../methods/training.ts';
+import { agentNames } from '../rollout/team.ts';
+import {
+  type MemoryPlan,
+  type MemoryUse,
+  planMemory,
+  totalMemory,
+} from '../service/local/plan-memory.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { readHeldOut, readTrainingTasks, wire } from '../wiring.ts';
+
+/** How often and how long everything is done in a run, at most: every action at its limit. */
+export type Workload = {
+  readonly steps: number;
+  readonly playsPerStep: number;
+  /** Actions of one play: at least one for each agent, at most all turns. */
+  readonly actionsPerPlay: readonly [least: number, most: number];
+  /** Sampled tokens of one play, at most. */
+  readonly tokensPerPlay: number;
+  readonly evaluationPlays: number;
+  /** Tokens of the longest sequence: the longest task, the team's words around it, and all that agents can write. */
+  readonly context: number;
+  /** Longest action. */
+  readonly actionTokens: number;
+};
+
+/** What one short step of the real model showed. */
+export type DryStep = {
+  readonly plays: number;
+  readonly sampledTokens: number;
+  /** Sampled tokens per second of all plays together, prompts included. */
+  readonly samplingRate: number;
+  /** Tokens that went through reference and update. */
+  readonly trainedTokens: number;
+  readonly trainingRate: number;
+  /** Mean tokens of an observation. */
+  readonly observationTokens: number;
+  /** Of the process: before the model was loaded, and at the most. */
+  readonly processBytes: number;
+  readonly peakBytes: number;
+  /** What the plan says of a step of this size. */
+  readonly plannedBytes: number;
+};
+
+/** Tokens that a team's prompts and the chat template are taken to add to a task before anything is played. */
+const promptTokens = 1024;
+/** The dry step: enough plays to fill a small batch, short enough for a few seconds to minutes. */
+const dry = { tasks: 4, actionTokens: 32 };
+
+/** @throws BoundaryError when a task file, the tokenizer or the model's `config.json` is missing or wrong */
+export async function workloadOf(config: RunConfig): Promise<Workload> {
+  const { rollout, training, evaluation, team } = config;
+  const [tasks, heldOut] = [await readTrainingTasks(config), await readHeldOut(config)];
+  const tokenizer = await loadTokenizer(config.model.path);
+  const prompts = [...tasks, ...heldOut.flatMap((set) => set.tasks)].map(({ prompt }) => prompt);
+  const longest = Math.max(...prompts.map((prompt) => tokenizer.encode(prompt).length));
+  const agents = agentNames(team).map((name) => {
+    const { maxTokens = 0, maxTurns = 1 } = team.agents[name] ?? {};
+    return { maxTurns, maxTokens: Math.min(maxTokens, rollout.maxActionTokens ?? maxTokens) };
+  });
+  const tokensPerPlay = sum(agents.map(({ maxTokens, maxTurns }) => maxTokens * maxTurns));
+  const { config: model } = await openModelFolder(config.model.path);
+  const evaluations =
+    2 + (evaluation.every > 0 ? Math.ceil(training.steps / evaluation.every) - 1 : 0);
+  const heldOutTasks = sum(heldOut.map((set) => set.tasks.length));
+  return {
+    steps: training.steps,
+    playsPerStep: rollout.tasksPerStep * rollout.samplesPerTask,
+    actionsPerPlay: [agents.length, sum(agents.map(({ maxTurns }) => maxTurns))],
+    tokensPerPlay,
+    evaluationPlays: heldOutTasks * evaluation.samplesPerTask * evaluations,
+    context: Math.min(model.maxPositions, longest + promptTokens + tokensPerPlay),
+    actionTokens: Math.max(...agents.map(({ maxTokens }) => maxTokens)),
+  };
+}
+
+/** The run's memory by component and what it follows from; reads the model's `config.json` and no weights. */
+export async function memoryOf(
+  config: RunConfig,
+  load: Workload,
+): Promise<{ readonly memory: MemoryPlan; readonly use: MemoryUse }> {
+  const { config: model } = await openModelFolder(config.model.path);
+  const use = memoryUse(config, load);
+  return { memory: planMemory(model, use), use };
+}
+
+function memoryUse(
+  config: RunConfig,
+  load: Pick<Workload, 'context' | 'actionTokens' | 'playsPerStep'>,
+): MemoryUse {
+  const { model, adapter, rollout, team } = config;
+  // A row that is longer than the budget is a pass of its own.
+  const passTokens = Math.max(model.microBatchTokens, load.context);
+  return {
+    dtype: model.dtype,
+    rank: adapter.rank,
+    policies: adapter.shared ? 1 : agentNames(team).length,
+    rows: Math.min(model.maxRows, rollout.concurrency, load.playsPerStep),
+    context: load.context,
+    passTokens,
+    scoredTokens: Math.ceil(
+      (passTokens * load.actionTokens) / (load.actionTokens + promptTokens / 4),
+    ),
+  };
+}
+
+/**
+ * Plays and trains one small step with the real model, team and tools, in a folder of its own that is removed. A rule
+ * stands in for the coach, so nobody is asked and nothing is paid.
+ */
+export async function takeDryStep(config: RunConfig, watch: Watch): Promise<DryStep> {
+  // Loads libtorch, whose own size is no part of the model's.
+  describeEngine();
+  const processBytes = process.memoryUsage.rss();
+  const directory = await mkdtemp(join(tmpdir(), 'teamtune-plan-'));
+  const { training, close } = await wire(dryConfig(config), { directory, resume: false, watch });
+  try {
+    const metrics = await mappaStep(training, 1);
+    const actions = training.run.actionsOf(1);
+    const observation = sum(actions.map((action) => action.observation.length));
+    const sampled = sum(actions.map((action) => action.tokens.length));
+    const playSeconds = metrics['play-seconds'] ?? Number.NaN;
+    const trainSeconds = (metrics.seconds ?? Number.NaN) - playSeconds;
+    const lengths = actions.map((action) => action.observation.length + action.tokens.length);
+    const longest = Math.max(...lengths);
+    const use = memoryUse(dryConfig(config), {
+      ...{ context: longest, actionTokens: dry.actionTokens, playsPerStep: dry.tasks },
+    });
+    const passTokens = Math.min(use.passTokens, sum(lengths));
+    const { config: model } = await openModelFolder(config.model.path);
+    const planned = planMemory(model, {
+      ...use,
+      passTokens,
+      scoredTokens: Math.min(passTokens, sampled),
+    });
+    return {
+      plays: dry.tasks,
+      sampledTokens: sampled,
+      samplingRate: sampled / playSeconds,
+      trainedTokens: observation + sampled,
+      trainingRate: (observation + sampled) / trainSeconds,
+      observationTokens: observation / actions.length,
+      processBytes,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+      plannedBytes: totalMemory(planned),
+    };
+  } finally {
+    await close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function dryConfig(config: RunConfig): RunConfig {
+  const { heldOut: _, ...tasks } = config.tasks;
+  const { maxActionTokens = dry.actionTokens } = config.rollout;
+  return {
+    ...config,
+    tasks,
+    coach: ({ action }) => action.tokens.length % 11,
+    credit: { ...config.credit, source: 'coach' },
+    coaching: { ...config.coaching, budget: { whenSpent: 'pause' }, cache: false },
+    rollout: {
+      ...config.rollout,
+      ...{ tasksPerStep: dry.tasks, samplesPerTask: 1, failedShareLimit: 1 },
+      maxActionTokens: Math.min(maxActionTokens, dry.actionTokens),
+    },
+    training: { ...config.training, steps: 1 },
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,176 @@
+import { totalmem } from 'node:os';
+import { costOf, priceOf } from '../coach/prices.ts';
+import { coachName, loadConfig } from '../config/load-config.ts';
+import type { RunConfig } from '../config/schema.ts';
+import { BoundaryError } from '../errors.ts';
+import { type MemoryPlan, type MemoryUse, totalMemory } from '../service/local/plan-memory.ts';
+import { type Command, repeated } from './command.ts';
+import { type DryStep, memoryOf, takeDryStep, type Workload, workloadOf } from './plan-run.ts';
+import { createProgress, duration, screenFor } from './progress.ts';
+
+/** What Node, libtorch and a Python interpreter take beside the model. */
+const processBytes = 700 * 2 ** 20;
+/** What a coach reads besides the action's own context, and what it answers, its reasoning included; in tokens. */
+const verdict = { rubric: 1500, reply: 1000 };
+
+export const planCommand: Command = {
+  summary: 'Say before a run what it takes: memory, coach calls, time; refuse what cannot fit.',
+  operands: ['CONFIG'],
+  options: {
+    set: { type: 'string', multiple: true, help: 'override a key, for example model.maxRows=16' },
+  },
+  run: async (request) => {
+    const config = await loadConfig(request.operands[0] as string, repeated(request, 'set'));
+    const load = await workloadOf(config);
+    const { memory, use } = await memoryOf(config, load);
+    const available = availableMemory();
+    if (!request.json) console.log(describeMemory(memory, available).join('\n'));
+    refuseWhatCannotFit({ config, use, memory, available });
+    const watch = createProgress(screenFor(process.stderr), { steps: 1, agents: [] });
+    const dryStep = await takeDryStep(config, { ...watch, note: () => undefined });
+    const coach = coachPlan(config, load, dryStep);
+    const time = timePlan(load, dryStep);
+    if (!request.json) {
+      console.log([...describeCoach(coach), ...describeTime(time, dryStep)].join('\n'));
+    }
+    const components = { ...memory, process: processBytes };
+    return {
+      memory: { ...components, total: totalOf(memory), available },
+      load,
+      coach,
+      time,
+      dryStep,
+    };
+  },
+};
+
+/** Of the machine, or of the container that this process is in. */
+function availableMemory(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+}
+
+function totalOf(memory: MemoryPlan): number {
+  return totalMemory(memory) + processBytes;
+}
+
+type Fit = {
+  readonly config: RunConfig;
+  readonly use: MemoryUse;
+  readonly memory: MemoryPlan;
+  readonly available: number;
+};
+
+/** @throws BoundaryError("config") naming the key to turn */
+function refuseWhatCannotFit(fit: Fit): void {
+  const total = totalOf(fit.memory);
+  if (total <= fit.available) return;
+  const needs = `the run may need ${gibibytes(total)}, this machine has ${gibibytes(fit.available)}`;
+  throw new BoundaryError('config', `${needs}: ${adviceFor(fit, total - fit.available)}`);
+}
+
+/** The gentlest change that saves `over` bytes: fewer rows at once, smaller passes, and only then less of the run itself. */
+function adviceFor({ config, use, memory }: Fit, over: number): string {
+  const shrunk = (size: number, bytes: number) => Math.floor((size * (bytes - over)) / bytes);
+  const rows = shrunk(use.rows, memory.cache);
+  if (rows >= 1) return `set model.maxRows=${rows}`;
+  const tokens = shrunk(use.passTokens, memory.activations);
+  if (tokens >= use.context) return `set model.microBatchTokens=${tokens}`;
+  const dtype = config.model.dtype === 'float32' ? 'set model.dtype=bfloat16, ' : '';
+  return `${dtype}lower rollout.maxActionTokens (sequences may have ${use.context} tokens), model.maxRows and model.microBatchTokens, or take a smaller model`;
+}
+
+type CoachPlan = {
+  readonly name: string;
+  /** In the whole run; nobody is asked where the outcome is the reward. */
+  readonly calls: readonly [least: number, most: number];
+  /** Of one call, estimated. */
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Of all calls; absent where the coach has no price. */
+  readonly usd?: readonly [least: number, most: number];
+};
+
+function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPlan {
+  const isAsked = config.credit.source === 'coach';
+  const plays = isAsked ? load.steps * load.playsPerStep : 0;
+  const [least, most] = load.actionsPerPlay.map((actions) => plays * actions) as [number, number];
+  const input = Math.round(verdict.rubric + dryStep.observationTokens + load.actionTokens);
+  const name = coachName(config.coach);
+  const price = priceOf(name, config.coaching.prices ?? {});
+  const usd = price && costOf(price, { input, output: verdict.reply });
+  return {
+    ...{ name, calls: [least, most], inputTokens: input, outputTokens: verdict.reply },
+    ...(usd === undefined ? {} : { usd: [least * usd, most * usd] }),
+  };
+}
+
+type TimePlan = {
+  readonly stepSeconds: number;
+  readonly trainingSeconds: number;
+  readonly evaluationSeconds: number;
+};
+
+/** At most: every action at its limit, at the pace of the dry step. */
+function timePlan(load: Workload, dryStep: DryStep): TimePlan {
+  const [, actions] = load.actionsPerPlay;
+  const playSeconds = load.tokensPerPlay / dryStep.samplingRate;
+  const trainedTokens = load.tokensPerPlay + actions * dryStep.observationTokens;
+  const stepSeconds = load.playsPerStep * (playSeconds + trainedTokens / dryStep.trainingRate);
+  return {
+    stepSeconds,
+    trainingSeconds: load.steps * stepSeconds,
+    evaluationSeconds: load.evaluationPlays * playSeconds,
+  };
+}
+
+function describeMemory(memory: MemoryPlan, available: number): string[] {
+  const lines: readonly (readonly [string, number])[] = [
+    ['weights', memory.weights],
+    ['adapters', memory.adapters],
+    ['optimiser', memory.optimiser],
+    ['KV cache', memory.cache],
+    ['activations', memory.activations],
+    ['process', processBytes],
+    ['at most', totalOf(memory)],
+    ['this machine', available],
+  ];
+  return [
+    'memory',
+    ...lines.map(([name, bytes]) => `  ${name.padEnd(13)} ${gibibytes(bytes).padStart(10)}`),
+  ];
+}
+
+function describeCoach(plan: CoachPlan): string[] {
+  const { name, calls, inputTokens, outputTokens, usd } = plan;
+  const [least, most] = calls;
+  if (most === 0) return ['coach', '  is not asked: the outcome is the reward'];
+  const thousands = (value: number) => value.toLocaleString('en-US');
+  return [
+    `coach ${name}`,
+    `  ${thousands(least)} to ${thousands(most)} calls of about ${thousands(inputTokens)} tokens in and ${thousands(outputTokens)} out`,
+    usd === undefined
+      ? '  its price is not known: name it in coaching.prices to have the cost'
+      : `  $${usd[0].toFixed(2)} to $${usd[1].toFixed(2)}; coaching.budget holds it to less`,
+  ];
+}
+
+function describeTime(time: TimePlan, dryStep: DryStep): string[] {
+  const { plays, sampledTokens, samplingRate, trainedTokens, trainingRate } = dryStep;
+  return [
+    'time, at most: every action at its limit, at the pace measured',
+    `  a step        ${duration(time.stepSeconds)}`,
+    `  all steps     ${duration(time.trainingSeconds)}`,
+    `  evaluations   ${duration(time.evaluationSeconds)}`,
+    `measured in one real step of ${plays} plays`,
+    `  sampling      ${samplingRate.toFixed(0)} tokens/s (${sampledTokens} tokens, prompts included)`,
+    `  training      ${trainingRate.toFixed(0)} tokens/s (${trainedTokens} tokens, reference included)`,
+    `  memory        ${gibibytes(dryStep.peakBytes - dryStep.processBytes)} on top of the process (planned for a step of that size: ${gibibytes(dryStep.plannedBytes)})`,
+  ];
+}
+
+function gibibytes(bytes: number): string {
+  return bytes < 2 ** 30
+    ? `${(bytes / 2 ** 20).toFixed(0)} MiB`
+    : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}

@@ -1,0 +1,72 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeRandomModel } from '../support/make-random-model.ts';
+import { runCli } from '../support/run-cli.ts';
+
+const config = fileURLToPath(new URL('../../teams/mathchat/teamtune.config.ts', import.meta.url));
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'teamtune-plan-'));
+  await makeRandomModel(join(folder, 'model'));
+  const tasks = Array.from({ length: 40 }, (_, at) => ({
+    prompt: `What is ${at} + 1?`,
+    answer: '2',
+  }));
+  await writeFile(join(folder, 'tasks.json'), JSON.stringify(tasks));
+  await writeFile(join(folder, 'held-out.json'), JSON.stringify(tasks.slice(0, 5)));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function plan(...sets: readonly string[]) {
+  const all = [
+    ...[`model.path=${join(folder, 'model')}`, `tasks.train=${join(folder, 'tasks.json')}`],
+    ...[`tasks.heldOut=${join(folder, 'held-out.json')}`, 'tasks.sample=32', ...sets],
+  ];
+  return ['plan', config, ...all.flatMap((set) => ['--set', set])];
+}
+
+test('a plan counts calls and plays of the whole run, measures a step, asks no coach and leaves nothing behind', async () => {
+  const before = await readdir(tmpdir());
+  const env = { GOOGLE_GENERATIVE_AI_API_KEY: '', GEMINI_API_KEY: '', GOOGLE_API_KEY: '' };
+  const { code, stdout, stderr } = await runCli([...plan('evaluation.every=32'), '--json'], {
+    env,
+  });
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const result = JSON.parse(stdout);
+  // 128 steps of 32 × 2 plays of 3 to 4 actions.
+  expect(result.coach).toMatchObject({ name: 'google/gemini-2.5-flash', calls: [24576, 32768] });
+  const { inputTokens, outputTokens, usd } = result.coach;
+  // The list price of the model: 0.30 and 2.50 USD per million tokens.
+  expect(usd[0]).toBeCloseTo((24576 * (0.3 * inputTokens + 2.5 * outputTokens)) / 1e6, 6);
+  // 5 tasks × 4 samples, before, after and at steps 32, 64 and 96.
+  expect(result.load).toMatchObject({ steps: 128, tokensPerPlay: 4 * 4096, evaluationPlays: 100 });
+  expect(result.memory.total).toBeLessThan(result.memory.available);
+  expect(result.dryStep.samplingRate).toBeGreaterThan(0);
+  expect(result.dryStep.trainingRate).toBeGreaterThan(0);
+  expect(result.time.trainingSeconds).toBeCloseTo(128 * result.time.stepSeconds, 3);
+  const left = (await readdir(tmpdir())).filter((name) => !before.includes(name));
+  expect(left.filter((name) => name.startsWith('teamtune-plan-'))).toEqual([]);
+}, 120_000);
+
+test.each([
+  [['model.microBatchTokens=2000000000'], /set model\.microBatchTokens=\d+$/],
+  [
+    ['model.maxRows=100000000', 'rollout.concurrency=100000000', 'rollout.tasksPerStep=50000000'],
+    /set model\.maxRows=\d+$/,
+  ],
+])(
+  'what cannot fit is refused before anything is loaded, with the key to turn: %j',
+  async (sets, advice) => {
+    const { code, stderr, stdout } = await runCli(plan(...sets));
+    expect(code).toBe(2);
+    expect(stderr.trim()).toMatch(/^teamtune: the run may need [\d.]+ GiB, this machine has /);
+    expect(stderr.trim()).toMatch(advice);
+    expect(stdout).toMatch(/KV cache +[\d.]+ [MG]iB/);
+    expect(stdout).not.toContain('measured');
+  },
+);
