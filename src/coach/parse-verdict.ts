@@ -68,7 +68,8 @@ export function parseVerdict(
 function parseJsonVerdict(json: unknown, text: string): ParsedReply {
   const parsed = strictVerdict.safeParse(json);
   if (!parsed.success) {
-    return { problem: `The verdict does not fit: ${z.prettifyError(parsed.error)}` };
+    const said = z.prettifyError(parsed.error).replace(/\s*\n\s*/g, ' ');
+    return { problem: `The verdict does not fit: ${said}` };
   }
   const { upstreamAgent, answerCorrect, ...verdict } = parsed.data;
   // A quoted verdict of someone else must not pass for the coach's own.
