@@ -8,6 +8,10 @@ type Work = {
   readonly rank: number;
   readonly alpha: number;
   readonly threads: number;
+  readonly microBatchTokens?: number;
+  readonly gradientCheckpointing?: boolean;
+  /** Fills rows up to this many tokens with targets of weight 0: what packing saves. */
+  readonly padTo?: number;
   readonly adam: {
     readonly learningRate: number;
     readonly beta1: number;
@@ -18,16 +22,21 @@ type Work = {
   };
 };
 
-const { modelDirectory, rows, rank, alpha, threads, adam } = readWork<Work>();
-const service = await createLocalTrainingService({ modelDirectory, threads });
+const { rows, rank, alpha, adam, padTo = 0, ...options } = readWork<Work>();
+const service = await createLocalTrainingService(options);
 const policy = await service.createPolicy({ id: 'bench', seed: 1, rank, alpha });
 // The mean over all targets, as transformers' loss is.
 const targets = rows.reduce((total, row) => total + row.length - 1, 0);
-const data = rows.map((row) => ({
-  input: Int32Array.from(row.slice(0, -1)),
-  target: Int32Array.from(row.slice(1)),
-  weights: new Float32Array(row.length - 1).fill(1 / targets),
-}));
+const data = rows.map((row) => {
+  const length = Math.max(padTo, row.length) - 1;
+  const filled = (values: readonly number[]) =>
+    Int32Array.from({ length }, (_, at) => values[at] ?? 0);
+  return {
+    input: filled(row.slice(0, -1)),
+    target: filled(row.slice(1)),
+    weights: new Float32Array(length).fill(1 / targets, 0, row.length - 1),
+  };
+});
 
 async function trainStep(): Promise<{ readonly loss: number; readonly gradNorm: number }> {
   const pass = policy.forwardBackward(data, { kind: 'cross_entropy' });

@@ -55,6 +55,22 @@ export function dataOf({ rows, weights }: Expected): readonly Datum[] {
   }));
 }
 
+/** Modules that the engine stores as one matrix. */
+const joined: Readonly<Record<string, readonly string[]>> = {
+  'qkv.weight': ['self_attn.q_proj.weight', 'self_attn.k_proj.weight', 'self_attn.v_proj.weight'],
+  'qkv.bias': ['self_attn.q_proj.bias', 'self_attn.k_proj.bias', 'self_attn.v_proj.bias'],
+  'output.weight': ['self_attn.o_proj.weight'],
+  'gateUp.weight': ['mlp.gate_proj.weight', 'mlp.up_proj.weight'],
+  'down.weight': ['mlp.down_proj.weight'],
+  'qk_norm.weight': ['self_attn.q_norm.weight', 'self_attn.k_norm.weight'],
+};
+
+/** The names that transformers has for a parameter of `decoderParameters`. */
+export function fullParts(parameter: string): readonly string[] {
+  const [, layer = '', part = ''] = /^(model\.layers\.\d+\.)(.+)$/.exec(parameter) ?? [];
+  return joined[part]?.map((suffix) => layer + suffix) ?? [parameter];
+}
+
 /** The largest |difference|; Infinity for different lengths, NaN for NaN. */
 export function largestDifference(left: ArrayLike<number>, right: ArrayLike<number>): number {
   if (left.length !== right.length) return Number.POSITIVE_INFINITY;

@@ -14,6 +14,7 @@ import {
   dataOf,
   fixtureDirectory,
   fixtureNames,
+  fullParts,
   largestDifference,
   readArrays,
   readExpected,
@@ -161,21 +162,8 @@ describe.each(fixtureNames)('%s as transformers computes it', (name) => {
     const loss = accumulateGradients(trained, name);
     expect(relativeDifference([loss], [expected.fullLoss])).toBeLessThan(1e-6);
     const gradients = await readArrays(name, 'full/');
-    const parts: Readonly<Record<string, readonly string[]>> = {
-      'qkv.weight': [
-        'self_attn.q_proj.weight',
-        'self_attn.k_proj.weight',
-        'self_attn.v_proj.weight',
-      ],
-      'qkv.bias': ['self_attn.q_proj.bias', 'self_attn.k_proj.bias', 'self_attn.v_proj.bias'],
-      'output.weight': ['self_attn.o_proj.weight'],
-      'gateUp.weight': ['mlp.gate_proj.weight', 'mlp.up_proj.weight'],
-      'down.weight': ['mlp.down_proj.weight'],
-      'qk_norm.weight': ['self_attn.q_norm.weight', 'self_attn.k_norm.weight'],
-    };
     for (const [parameter, tensor] of parameters) {
-      const [, layer = '', part = ''] = /^(model\.layers\.\d+\.)(.+)$/.exec(parameter) ?? [];
-      const names = parts[part]?.map((suffix) => layer + suffix) ?? [parameter];
+      const names = fullParts(parameter);
       const wanted = names.flatMap((each) => Array.from(gradients.get(each) ?? [Number.NaN]));
       const difference = relativeDifference(gradientOf(tensor), wanted);
       expect(difference, parameter).toBeLessThan(gradientTolerance);
