@@ -28,9 +28,7 @@ export type Judgement = Pick<Stage, 'wordsOn'> &
  */
 export function openJudgement(training: Training, scope: string, stop: AbortController): Judgement {
   const { run, settings, coach } = training;
-  // A coach that gave no verdict is asked again: a run that stopped for want of scores can go on once it is mended.
-  const scored = [...run.feedbackOf(scope)].filter(([, { kind }]) => kind === 'scored');
-  const feedback = new Map(scored);
+  const feedback = knownFeedback(training, scope);
   const record = (verdict: Feedback) => {
     feedback.set(verdict.actionId, verdict);
     run.recordFeedback(verdict);
@@ -67,6 +65,21 @@ export function openJudgement(training: Training, scope: string, stop: AbortCont
     },
     settled: scorer.settled,
   };
+}
+
+/**
+ * Verdicts from before an interruption, taken as they were: what was unscored then stays so, and nothing is asked twice.
+ * Only where so many were unscored that the run stopped for it is the coach, mended by then, asked for those again.
+ */
+function knownFeedback({ run, settings }: Training, scope: string): Map<string, Feedback> {
+  const given = run.feedbackOf(scope);
+  const scored = [...given].filter(([, { kind }]) => kind === 'scored');
+  const ended = run.trajectoriesOf(scope);
+  const isOver =
+    ended.length >= settings.tasksPerStep * settings.samplesPerTask &&
+    ended.every(({ failure, actions }) => failure || actions.every(({ id }) => given.has(id)));
+  const share = 1 - scored.length / Math.max(1, given.size);
+  return isOver && share > settings.unscoredShareLimit ? new Map(scored) : new Map(given);
 }
 
 /** Plays that nobody judges; says so once where a team asks for the coach's words. */

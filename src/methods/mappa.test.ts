@@ -187,6 +187,15 @@ test('the step in which the coach’s budget ends, and every later one, goes by 
   expect(notes.filter((note) => note.includes('budget is spent: from step 1 on'))).toHaveLength(1);
 });
 
+test('what an interrupted step had left unscored stays so when it is gone on with', async () => {
+  const silentOnA = trainingWith({ coach: coachGiving({ b: 2, c: 3, d: 10 }) });
+  const before = await mappaStep(silentOnA, 1);
+  const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
+  const again = await mappaStep(trainingWith({ coach }), 1);
+  expect(coach.asked).toEqual([]);
+  expect(again['score/solver']).toBe(before['score/solver']);
+});
+
 test('a failed play in four is counted and not trained on, two stop the run with the first cause', async () => {
   const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
   const one = trainingWith({ coach, team: teamFailingOn('a') });
