@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   checkpointsDirectory,
@@ -256,6 +257,7 @@ async function createPolicies(
 ): Promise<ReadonlyMap<string, Policy>> {
   const { rank, alpha, targets, shared } = config.adapter;
   const open = (id: string) => {
+    if (checkpoint !== undefined) refuseOtherAdapters(checkpoint, id);
     const from =
       checkpoint === undefined
         ? {}
@@ -268,6 +270,18 @@ async function createPolicies(
   const policies = new Map<string, Policy>();
   for (const agent of agentNames(config.team)) policies.set(agent, common ?? (await open(agent)));
   return policies;
+}
+
+/** A checkpoint of agents with adapters of their own does not fit a run that shares one, nor the other way round. */
+function refuseOtherAdapters(checkpoint: string, id: string): void {
+  if (existsSync(join(checkpoint, id))) return;
+  const advice =
+    id === sharedPolicy
+      ? 'it was trained without adapter.shared=true'
+      : existsSync(join(checkpoint, sharedPolicy))
+        ? 'its agents share one: set adapter.shared=true'
+        : 'it is of another team or variant';
+  throw new BoundaryError('config', `${checkpoint} holds no adapter "${id}"; ${advice}`);
 }
 
 /** Where to go on: the newest completed step whose checkpoint is whole. */
