@@ -6,13 +6,21 @@ import { parseArgs } from 'node:util';
 import { messageOf } from '../src/errors.ts';
 import { createBubblewrapSandbox } from '../src/sandbox/bubblewrap-sandbox.ts';
 import { createPythonSandbox } from '../src/sandbox/python-sandbox.ts';
+import { createSandboxFusionSandbox } from '../src/sandbox/sandboxfusion-sandbox.ts';
 import type { Sandbox } from '../src/types/sandbox.ts';
 import { tightLimits } from '../test/contract/tight-limits.ts';
 import { type AttackReport, attacks, layOutTarget, runAttack } from '../test/support/attacks.ts';
+import { startSandboxFusion } from '../test/support/sandboxfusion-server.ts';
 
 const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } });
 
-const sandboxes = [createPythonSandbox(tightLimits), createBubblewrapSandbox(tightLimits)];
+const server = await startSandboxFusion();
+const sandboxes = [
+  createPythonSandbox(tightLimits),
+  createBubblewrapSandbox(tightLimits),
+  // The server of the tests runs code inside bubblewrap: what is seen here is our side of it.
+  createSandboxFusionSandbox({ ...tightLimits, url: server.url }),
+];
 
 async function attack(sandbox: Sandbox): Promise<readonly AttackReport[]> {
   const target = await layOutTarget();
@@ -35,6 +43,8 @@ for (const sandbox of sandboxes) {
 
 const cell = ({ status, seconds, leaks, isNextFine }: AttackReport) =>
   `${status}, ${seconds.toFixed(1)} s, ${leaks.length === 0 ? 'nothing' : leaks.join(' and ')}${isNextFine ? '' : ', the next program failed'}`;
+
+await server.close();
 
 const names = [...results.keys()];
 console.log(`| attack | ${names.map((name) => `${name}: end, time, leaked`).join(' | ')} |`);

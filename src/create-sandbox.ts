@@ -2,15 +2,17 @@ import type { SandboxChoice } from './config/schema.ts';
 import { createBubblewrapSandbox } from './sandbox/bubblewrap-sandbox.ts';
 import { defaultLimits, type SandboxLimits } from './sandbox/limits.ts';
 import { createPythonSandbox, interpreterLimits } from './sandbox/python-sandbox.ts';
+import { createSandboxFusionSandbox } from './sandbox/sandboxfusion-sandbox.ts';
 import type { Sandbox } from './types/sandbox.ts';
 
 type Chosen = Exclude<SandboxChoice, string>;
 type Kind = Chosen['kind'];
 
-const defaultsOf = { pyodide: interpreterLimits, bubblewrap: defaultLimits } satisfies Record<
-  Kind,
-  Partial<SandboxLimits>
->;
+const defaultsOf = {
+  pyodide: interpreterLimits,
+  bubblewrap: defaultLimits,
+  sandboxfusion: defaultLimits,
+} satisfies Record<Kind, Partial<SandboxLimits>>;
 
 /** Settings of a run that hold for every sandbox. */
 export type SandboxSettings = { readonly timeLimitMs: number; readonly workers: number };
@@ -60,6 +62,10 @@ export async function createSandbox(
         workers,
         ...(python === undefined ? {} : { python }),
       });
+    },
+    sandboxfusion: (all: SandboxLimits) => {
+      const url = 'url' in chosen ? chosen.url : '';
+      return createSandboxFusionSandbox({ ...all, workers, url });
     },
   } satisfies Record<Kind, (limits: SandboxLimits) => Sandbox>;
   const sandbox = create[chosen.kind](limitsOf(choice, settings));

@@ -22,10 +22,9 @@ import { gradeMath } from './task/grade-math.ts';
 import { loadTasks } from './task/load-tasks.ts';
 import { sampleTasks } from './task/sample-tasks.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
-import { createPythonTool } from './tools/python-tool.ts';
+import { type OpenTools, openTools } from './tools/open-tools.ts';
 import type { Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
-import type { Tool } from './types/tool.ts';
 import type { Loss, Policy, SampleFilters, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
 import { learningRateAt } from './update/schedule.ts';
@@ -103,8 +102,8 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
   let isReady = false;
   try {
     const tokenizer = await loadTokenizer(config.model.path);
-    const tools = await createTools(config);
-    closers.unshift(...[...tools.values()].map(({ close }) => close));
+    const { tools, close: closeTools } = await toolsOf(config);
+    closers.unshift(closeTools);
     const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
     // A start that fails, for want of a key or a model, must not leave a run in the folder.
     closers.unshift(() => (isReady || resume ? run.close() : run.discard()));
@@ -209,23 +208,10 @@ function sandboxSettings({ rollout }: RunConfig): SandboxSettings {
 }
 
 /** Alive and checked: what is missing is refused before anything is played. */
-async function createTools(config: RunConfig): Promise<ReadonlyMap<string, Tool>> {
-  const { team, rollout } = config;
+function toolsOf(config: RunConfig): Promise<OpenTools> {
+  const { team, rollout, tools = [] } = config;
   const wanted = new Set(agentNames(team).flatMap((name) => team.agents[name]?.tools ?? []));
-  const known: Record<string, () => Promise<Tool>> = {
-    python: async () =>
-      createPythonTool(await createSandbox(rollout.sandbox, sandboxSettings(config))),
-  };
-  const unknown = [...wanted].find((name) => !(name in known));
-  if (unknown !== undefined) {
-    throw new BoundaryError(
-      'config',
-      `team ${team.name} asks for the tool ${unknown}; there is ${Object.keys(known).join(', ')}`,
-    );
-  }
-  const tools = new Map<string, Tool>();
-  for (const name of wanted) tools.set(name, await (known[name] as () => Promise<Tool>)());
-  return tools;
+  return openTools(wanted, tools, () => createSandbox(rollout.sandbox, sandboxSettings(config)));
 }
 
 /**

@@ -266,9 +266,10 @@ type ReadTasks = {
  * @param read adds the hash of every task set: a file keeps its name when its tasks change
  */
 export function configAsJson(config: RunConfig, read?: ReadTasks): Record<string, unknown> {
-  const { team, coach, tasks, ...rest } = config;
+  const { team, coach, tasks, tools, ...rest } = config;
   return {
     ...rest,
+    ...(tools === undefined ? {} : { tools: tools.map(({ name }) => name) }),
     team: { name: team.name, agents: team.agents },
     coach: coachName(coach),
     tasks: { ...tasks, train: sourceName(tasks.train), ...heldOutNames(tasks.heldOut) },

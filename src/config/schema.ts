@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { agentNames, type Team } from '../rollout/team.ts';
 import type { Coach, CoachRequest } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
+import type { Tool, ToolSource } from '../types/tool.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -175,6 +176,12 @@ const sandbox = z.union(
     z.enum(['pyodide', 'bubblewrap']),
     z.strictObject({ kind: z.literal('pyodide'), ...sandboxLimits }),
     z.strictObject({
+      kind: z.literal('sandboxfusion'),
+      /** Where the server listens. */
+      url: z.url(),
+      ...sandboxLimits,
+    }),
+    z.strictObject({
       kind: z.literal('bubblewrap'),
       /** A command, or the path (with a slash) of an interpreter or a virtual environment. */
       python: z.string().min(1).optional(),
@@ -183,7 +190,17 @@ const sandbox = z.union(
       ...sandboxLimits,
     }),
   ],
-  'expected "pyodide", "bubblewrap", or { kind: "pyodide" | "bubblewrap", … } with limits as docs/tools.md lists them',
+  'expected "pyodide", "bubblewrap", { kind: "sandboxfusion", url: "http://…" }, or { kind: "pyodide" | "bubblewrap", … } with limits as docs/tools.md lists them',
+);
+
+function isTool(value: unknown): boolean {
+  const isNamed = typeof value === 'object' && value !== null && 'name' in value;
+  return isNamed && ('run' in value || 'open' in value);
+}
+
+const ownTool = z.custom<Tool | ToolSource>(
+  isTool,
+  'expected what defineTool or mcpServer returned',
 );
 
 /** Which sandbox runs agents' programs, and its limits. */
@@ -337,6 +354,8 @@ export const runSchema = z.strictObject({
   }),
   coach,
   coaching: coaching.prefault({}),
+  /** Tools besides `python` that agents may name. */
+  tools: z.array(ownTool).optional(),
   rollout: rollout.prefault({}),
   credit: credit.prefault({}),
   update: update.prefault({}),

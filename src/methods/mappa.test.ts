@@ -40,7 +40,7 @@ const teamFailingOn = (...ids: string[]) => ({
 });
 
 const tokenizer: Tokenizer = {
-  ...{ vocabSize: 8, eosTokenIds: [7], encode: () => Int32Array.of(1) },
+  ...{ vocabSize: 8, eosTokenIds: [7], takesTools: false, encode: () => Int32Array.of(1) },
   ...{ encodePlain: () => Int32Array.of(1), decode: () => 'text', renderChat: () => 'text' },
   ...{ encodeChat: () => Int32Array.of(1, 2), extendChat: () => Int32Array.of(1, 2) },
 };

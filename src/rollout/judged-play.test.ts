@@ -9,7 +9,13 @@ import { defineTeam, type Team } from './team.ts';
 /** Letters are their own tokens; 0 ends a turn. */
 const lettersOf = (text: string) => Int32Array.from(text, (letter) => letter.charCodeAt(0));
 const tokenizer: Tokenizer = {
-  ...{ vocabSize: 128, eosTokenIds: [0], encode: lettersOf, encodePlain: lettersOf },
+  ...{
+    vocabSize: 128,
+    takesTools: false,
+    eosTokenIds: [0],
+    encode: lettersOf,
+    encodePlain: lettersOf,
+  },
   decode: (ids) => [...ids].map((id) => String.fromCharCode(id)).join(''),
   renderChat: (messages) => messages.map(({ content }) => content).join('\n'),
   encodeChat: (messages) => lettersOf(messages.map(({ content }) => content).join('\n')),

@@ -2,11 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { defaultLimits } from '../sandbox/limits.ts';
 import { createPythonSandbox } from '../sandbox/python-sandbox.ts';
 import { openWorkspaces } from '../sandbox/workspaces.ts';
 import { buildTokenizerFiles, writeTokenizerFiles } from '../tokenizer/build-tokenizer.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { defineTool } from '../tools/define-tool.ts';
 import { createPythonTool } from '../tools/python-tool.ts';
 import type { Workspaces } from '../types/sandbox.ts';
 import type { Tool, ToolResult } from '../types/tool.ts';
@@ -140,6 +142,43 @@ describe('a conversation', () => {
   });
 });
 
+describe('a tool that describes itself', () => {
+  const add = defineTool({
+    name: 'add',
+    description: 'Adds two numbers.',
+    input: z.object({ a: z.number(), b: z.number() }),
+    run: ({ a, b }) => a + b,
+  });
+  const team = defineTeam({
+    name: 'adding',
+    agents: {
+      only: { role: 'Only', maxTokens: 64, maxTurns: 2, tools: ['add'], instructions: 'Be brief.' },
+    },
+    play: async ({ prompt }, { only }) => (await only.act(prompt)).text,
+  });
+  const call = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 1}}</tool_call>';
+  const tools = new Map([['add', add]]);
+
+  test('is told of in the instructions where the chat template takes no tools, and called', async () => {
+    const stage = stageOf(team, { only: scripted([call, 'It is 2.']) }, { tools });
+    const { actions, answer } = await playTask(stage, task, 0);
+    expect(answer).toBe('It is 2.');
+    expect(actions[0]?.observationText).toMatch(/Be brief\..*"name":"add".*<tool_call>/s);
+    expect(actions[0]?.toolResults).toMatchObject([{ tool: 'add', status: 'ok', output: '2' }]);
+  });
+
+  test('is told of by the chat template where that takes tools', async () => {
+    const place = join(folder, 'taking-tools');
+    const chatTemplate =
+      'TOOLS:{{ tools | tojson }}{% for message in messages %}{{ message.content }}{% endfor %}';
+    await writeTokenizerFiles(place, buildTokenizerFiles({ words: [], chatTemplate }));
+    const taking = await loadTokenizer(place);
+    const stage = stageOf(team, { only: scripted(['Two.']) }, { tools, tokenizer: taking });
+    const { actions } = await playTask(stage, task, 0);
+    expect(actions[0]?.observationText).toMatch(/^TOOLS:.*"Adds two numbers\."((?!You may).)*$/s);
+  });
+});
+
 describe('an interrupted play', () => {
   test('takes finished actions as they are and plays only the rest', async () => {
     const tools = new Map([['python', pythonThat({})]]);
@@ -174,11 +213,8 @@ describe('an interrupted play', () => {
     });
     const filed = { ...task, id: 'filed' };
     const whole = await playTask(stageOf(team, lines(), { tools }), filed, 0);
-    expect(whole).toMatchObject({ answer: 'kept' });
-    expect(whole.actions[0]?.toolResults[0]?.files).toEqual({
-      written: [{ path: 'x.txt', bytes: 4 }],
-      removed: [],
-    });
+    expect(whole.answer).toBe('kept');
+    expect(whole.actions[0]?.toolResults[0]?.files?.written).toEqual([{ path: 'x.txt', bytes: 4 }]);
     const finished = new Map(whole.actions.slice(0, 2).map((action) => [action.id, action]));
     const after = stageOf(team, lines(), { tools, finished });
     const resumed = await playTask(after, filed, 0);

@@ -9,6 +9,7 @@ import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
 import type { SampleFilters, SampleParams, Sampler } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
+import { tellOfTools } from './describe-tools.ts';
 import { runTools } from './run-tools.ts';
 import {
   type ActResult,
@@ -206,10 +207,13 @@ function openConversation(
 ): Conversation {
   const asked: Message = { role: 'user', content: message };
   if (previous) return extendConversation(stage.tokenizer, previous, [asked]);
-  const messages: Message[] = declaration.instructions
-    ? [{ role: 'system', content: declaration.instructions }, asked]
+  const { tokenizer } = stage;
+  const { instructions, tools } = tellOfTools(declaration, stage.tools, tokenizer.takesTools);
+  const messages: Message[] = instructions
+    ? [{ role: 'system', content: instructions }, asked]
     : [asked];
-  return { messages, ids: stage.tokenizer.encodeChat(messages, { addGenerationPrompt: true }) };
+  const options = { addGenerationPrompt: true, ...(tools === undefined ? {} : { tools }) };
+  return { messages, ids: tokenizer.encodeChat(messages, options) };
 }
 
 /** The sampled ids are kept as they are; only what the template adds for the new messages is tokenised. */

@@ -2,8 +2,16 @@ import { Template } from '@huggingface/jinja';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { Message } from '../types/message.ts';
 
-/** Renders a conversation; `addGenerationPrompt` adds the header of the assistant's next turn. */
-export type RenderTemplate = (messages: readonly Message[], addGenerationPrompt: boolean) => string;
+/**
+ * Renders a conversation; `addGenerationPrompt` adds the header of the assistant's next turn.
+ *
+ * @param tools what the model may call, as the template takes them: `{ type: 'function', function: … }`
+ */
+export type RenderTemplate = (
+  messages: readonly Message[],
+  addGenerationPrompt: boolean,
+  tools?: readonly object[],
+) => string;
 
 const roles: readonly string[] = [
   'system',
@@ -49,7 +57,7 @@ export function compileChatTemplate(
   place: string,
 ): RenderTemplate {
   const template = source === undefined ? undefined : parseTemplate(source, place);
-  return (messages, addGenerationPrompt) => {
+  return (messages, addGenerationPrompt, tools) => {
     if (template === undefined)
       throw new BoundaryError(
         'config',
@@ -60,6 +68,7 @@ export function compileChatTemplate(
       return template.render({
         date_string: fixedDate,
         ...variables,
+        ...(tools === undefined ? {} : { tools }),
         messages,
         add_generation_prompt: addGenerationPrompt,
       });

@@ -8,6 +8,8 @@ import { contentOf, readTokenizerFiles, type TokenizerSources } from './read-tok
 export type ChatOptions = {
   /** Adds the header of the assistant's next turn; default false. */
   readonly addGenerationPrompt?: boolean;
+  /** What the model may call; only for a tokenizer whose template takes tools. */
+  readonly tools?: readonly object[];
 };
 
 /** A conversation whose last turn was sampled. */
@@ -24,6 +26,8 @@ export type Tokenizer = {
   readonly vocabSize: number;
   /** Ids that end a turn or a text: what sampling stops at. */
   readonly eosTokenIds: readonly number[];
+  /** Whether the chat template itself tells the model of its tools. */
+  readonly takesTools: boolean;
   /** Text of control tokens becomes control tokens; none are added. */
   readonly encode: (text: string) => Int32Array;
   /** Text of control tokens stays text: for what agents, tools and users write. */
@@ -99,7 +103,8 @@ function encodeRendered(parts: Parts, rendered: string, restore: Restore): Int32
 
 function renderChat(parts: Parts, messages: readonly Message[], options: ChatOptions = {}): string {
   const neutral = neutraliseMessages(messages, parts.addedTokens);
-  return neutral.restore(parts.render(neutral.messages, options.addGenerationPrompt ?? false));
+  const { addGenerationPrompt = false, tools } = options;
+  return neutral.restore(parts.render(neutral.messages, addGenerationPrompt, tools));
 }
 
 function encodeChat(
@@ -108,7 +113,8 @@ function encodeChat(
   options: ChatOptions = {},
 ): Int32Array {
   const neutral = neutraliseMessages(messages, parts.addedTokens);
-  const rendered = parts.render(neutral.messages, options.addGenerationPrompt ?? false);
+  const { addGenerationPrompt = false, tools } = options;
+  const rendered = parts.render(neutral.messages, addGenerationPrompt, tools);
   return neutral.isChanged
     ? encodeRendered(parts, rendered, neutral.restore)
     : encode(parts, rendered);
@@ -243,6 +249,7 @@ export async function loadTokenizer(
   return {
     vocabSize: countIds(parts.library),
     eosTokenIds: endTokens.map(({ id }) => id),
+    takesTools: /\btools\b/.test(sources.chatTemplate ?? ''),
     encode: (text) => encode(parts, text),
     encodePlain: (text) => encodePlain(parts, text),
     decode: (ids, { skipSpecial = false } = {}) => decode(parts, ids, skipSpecial),

@@ -35,6 +35,20 @@ export type ToolCallOptions = {
 /** Something an agent may call; must never throw for the agent's mistakes. */
 export type Tool = {
   readonly name: string;
+  /** For the model, together with `parameters`; a tool without one is explained by the agent's instructions. */
+  readonly description?: string;
+  /** JSON schema of the arguments. */
+  readonly parameters?: Readonly<Record<string, unknown>>;
   readonly run: (input: string, options: ToolCallOptions) => Promise<ToolResult>;
+  readonly close: () => Promise<void>;
+};
+
+/** Where tools come from that are only known once it has been asked, such as a server. */
+export type ToolSource = {
+  readonly name: string;
+  /** Names of the tools that it will give. */
+  readonly provides: readonly string[];
+  /** @throws BoundaryError("config") when it cannot be reached or lacks one of them */
+  readonly open: () => Promise<readonly Tool[]>;
   readonly close: () => Promise<void>;
 };
