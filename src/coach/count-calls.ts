@@ -13,7 +13,7 @@ export function countCalls(
   return {
     ...coach,
     usage: () => ledger.usage(),
-    isSpent: () => ledger.isSpent,
+    isSpent: () => ledger.isSpent && budget.whenSpent === 'outcome',
     score: async (request, options) => {
       const actionId = request.action.id;
       const call = { actionId, inputBytes: 0, maxOutputTokens: 0 };

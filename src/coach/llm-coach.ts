@@ -105,9 +105,9 @@ export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
   return {
     name,
     score: (request, { signal } = {}) => limit(() => judge(state, { request, signal })),
-    check: () => check(state.model),
+    check: () => check(state),
     usage: () => ledger.usage(),
-    isSpent: () => ledger.isSpent,
+    isSpent: () => ledger.isSpent && options.budget?.whenSpent === 'outcome',
   };
 }
 
@@ -249,7 +249,7 @@ function feedbackOf({ action, earlier }: CoachRequest, verdict: Verdict): Feedba
   return { kind: 'scored', actionId: action.id, ...rest, ...blamed };
 }
 
-async function check(model: AskedModel): Promise<void> {
+async function check({ model, budget }: CoachState): Promise<void> {
   const reply = await askModel(
     { ...model, maxAttempts: 2, timeoutMs: Math.min(model.timeoutMs, CHECK_TIMEOUT_MS) },
     {
@@ -262,7 +262,11 @@ async function check(model: AskedModel): Promise<void> {
       form: verdictForm,
     },
   );
-  if (!('cause' in reply) || reply.isSpent) return;
+  if (!('cause' in reply)) return;
+  if (reply.isSpent && budget?.whenSpent === 'pause') {
+    throw spentError(model.name, budget, model.ledger.usage());
+  }
+  if (reply.isSpent) return;
   throw new BoundaryError(
     'coach',
     `The coach ${model.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,

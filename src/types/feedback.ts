@@ -64,6 +64,6 @@ export type Coach = {
     options?: { readonly signal?: AbortSignal },
   ) => Promise<Feedback>;
   readonly usage: () => CoachUsage;
-  /** Whether its budget is used up, so that it scores nothing more in this run. */
+  /** Whether its budget is used up and the run is to go on without it. A run that is to pause is stopped by `score`. */
   readonly isSpent?: () => boolean;
 };

@@ -130,6 +130,9 @@ describe('64 actions at once', () => {
     const ended = await Promise.allSettled(actions.map((request) => coach.score(request)));
     expect(ended.filter(({ status }) => status === 'fulfilled')).toHaveLength(10);
     expect(server.calls()).toBe(10);
+    // Nobody may take it for a budget after which the run goes on.
+    expect(coach.isSpent?.()).toBe(false);
+    await expect(coach.check()).rejects.toThrow('10 of 10 calls used');
     await expect(coach.score(requestFor('1/t/64/0'))).rejects.toMatchObject({
       retryable: true,
       message: expect.stringContaining('10 of 10 calls used'),
