@@ -40,17 +40,28 @@ export function openVerdictCache(path: string): VerdictCache {
     const message = `coaching.cache: the folder of ${path} cannot be made: ${messageOf(cause)}`;
     throw new BoundaryError('config', message, { cause });
   }
+  let opened: Database | undefined;
+  // At the first question, so that a start which fails leaves no file behind.
+  const database = () => {
+    opened ??= openDatabase(path);
+    return opened;
+  };
+  return {
+    get: (key) =>
+      optionalText(database().get('SELECT reply FROM replies WHERE key = ?', key)?.reply),
+    set: (key, reply) => {
+      database().run('INSERT OR REPLACE INTO replies VALUES (?, ?)', key, reply);
+    },
+    close: () => opened?.close(),
+  };
+}
+
+function openDatabase(path: string): Database {
   const database = new Database(path, { readOnly: false });
   database.execute('PRAGMA journal_mode = WAL');
   database.execute('PRAGMA synchronous = NORMAL');
   database.execute(
     'CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) STRICT, WITHOUT ROWID',
   );
-  return {
-    get: (key) => optionalText(database.get('SELECT reply FROM replies WHERE key = ?', key)?.reply),
-    set: (key, reply) => {
-      database.run('INSERT OR REPLACE INTO replies VALUES (?, ?)', key, reply);
-    },
-    close: () => database.close(),
-  };
+  return database;
 }
