@@ -87,7 +87,7 @@ function figuresOf(runs: readonly Run[]): SideFigures {
 }
 
 /** Smallest, middle and largest of some numbers, at least one. */
-function spreadOf(numbers: readonly number[]): Spread {
+export function spreadOf(numbers: readonly number[]): Spread {
   const sorted = [...numbers].sort((left, right) => left - right);
   const middle = sorted.length / 2;
   const upper = sorted[Math.floor(middle)] as number;

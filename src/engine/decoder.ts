@@ -99,10 +99,13 @@ function joinWeights(
   views: Map<string, Tensor>,
 ): Tensor {
   const parts = names.flatMap((name) => weights.get(name) ?? []);
+  const sizes = parts.map(({ shape }) => shape[0] ?? 0);
   const joined = concat(parts, 0);
+  // At once, not when all are joined: a model would stand in memory twice.
+  for (const part of parts) part.dispose();
   let row = 0;
   for (const [index, name] of names.entries()) {
-    const rows = parts[index]?.shape[0] ?? 0;
+    const rows = sizes[index] ?? 0;
     views.set(name, aten('detach', narrow(joined, 0, row, rows)));
     row += rows;
   }
