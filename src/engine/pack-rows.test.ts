@@ -79,40 +79,29 @@ describe('rows that begin alike', () => {
   });
 
   it('stand in the pass once', () => {
-    tidy(() => {
-      const { tokens, masks } = packRows(decoder, rows);
-      // Of the first prompt 40 tokens, then 8, 8 and 3; of the second 45, then 5 and 5; the row on its own has 14.
-      expect(tokens.length).toBe(40 + 8 + 8 + 3 + 45 + 5 + 5 + 14);
-      return masks;
-    });
+    const { tokens } = packRows(rows);
+    // Of the first prompt 40 tokens, then 8, 8 and 3; of the second 45, then 5 and 5; the row on its own has 14.
+    expect(tokens.length).toBe(40 + 8 + 8 + 3 + 45 + 5 + 5 + 14);
   });
 
   it('are told apart by their adapters', () => {
-    tidy(() => {
-      const [first, second] = [rows[0], { ...rows[2], adapter: other }] as [ScoredRow, ScoredRow];
-      const { tokens, owners, masks } = packRows(decoder, [first, second]);
-      expect(tokens.length).toBe(48 + 48);
-      expect([...owners]).toEqual([...Array(48).fill(0), ...Array(48).fill(1)]);
-      return masks;
-    });
+    const [first, second] = [rows[0], { ...rows[2], adapter: other }] as [ScoredRow, ScoredRow];
+    const { tokens, owners } = packRows([first, second]);
+    expect(tokens.length).toBe(48 + 48);
+    expect([...owners]).toEqual([...Array(48).fill(0), ...Array(48).fill(1)]);
   });
 
   it('share nothing when the common part is short', () => {
-    tidy(() => {
-      const short = [5, 6].map((seed) => rowOf(prompt.slice(0, 15), tinyTokens(9, seed)));
-      expect(packRows(decoder, short).tokens.length).toBe(23 + 23);
-    });
+    const short = [5, 6].map((seed) => rowOf(prompt.slice(0, 15), tinyTokens(9, seed)));
+    expect(packRows(short).tokens.length).toBe(23 + 23);
   });
 
   it('keep a token of their own when they are equal', () => {
-    tidy(() => {
-      const [row] = rows as [ScoredRow];
-      const { tokens, indexOf, masks } = packRows(decoder, [row, row]);
-      expect(tokens.length).toBe(47 + 1 + 1);
-      expect([indexOf(0, 46), indexOf(1, 46), indexOf(0, 47), indexOf(1, 47)]).toEqual([
-        46, 46, 47, 48,
-      ]);
-      return masks;
-    });
+    const [row] = rows as [ScoredRow];
+    const { tokens, indexOf } = packRows([row, row]);
+    expect(tokens.length).toBe(47 + 1 + 1);
+    expect([indexOf(0, 46), indexOf(1, 46), indexOf(0, 47), indexOf(1, 47)]).toEqual([
+      46, 46, 47, 48,
+    ]);
   });
 });

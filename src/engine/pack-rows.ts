@@ -27,8 +27,6 @@ export type Packed = {
   readonly owners: Int32Array;
   /** In the order of the tokens. */
   readonly blocks: readonly Block[];
-  /** Per block, what its pieces see of trunk and of themselves; absent without a trunk. */
-  readonly masks: readonly (Tensor | undefined)[];
   /** Where a row's token stands. */
   readonly indexOf: (row: number, position: number) => number;
 };
@@ -44,9 +42,8 @@ const minShared = 16;
  * one prompt, or the two answers of a preference, have in common is computed once and collects the gradients of all.
  *
  * @param rows not all empty; those of equal length next to one another share one attention
- * @returns caller frees the masks
  */
-export function packRows({ dtype, device }: Decoder, rows: readonly PackedRow[]): Packed {
+export function packRows(rows: readonly PackedRow[]): Packed {
   const blocks = blocksOf(rows);
   const tokens: number[] = [];
   const positions: number[] = [];
@@ -70,9 +67,6 @@ export function packRows({ dtype, device }: Decoder, rows: readonly PackedRow[])
     positions: Int32Array.from(positions),
     owners: Int32Array.from(owners),
     blocks,
-    masks: blocks.map(({ trunk, from, length }) =>
-      trunk === undefined ? undefined : visibleAfter(from, length, { dtype, device }),
-    ),
     indexOf: (row, position) => {
       const { trunk, from, own } = places[row] ?? { trunk: 0, from: 0, own: 0 };
       return position < from ? trunk + position : own + position - from;
@@ -165,6 +159,16 @@ function compareTokens(left: Int32Array, right: Int32Array): number {
   return at >= right.length ? 1 : (left[at] ?? 0) - (right[at] ?? 0);
 }
 
+/** Per block, what its pieces see of their trunk and of themselves; absent without a trunk. */
+export type BlockMasks = readonly (Tensor | undefined)[];
+
+/** The masks of `attendPacked`, the same for all layers. Caller frees. */
+export function masksOf({ dtype, device }: Decoder, { blocks }: Packed): BlockMasks {
+  return blocks.map(({ trunk, from, length }) =>
+    trunk === undefined ? undefined : visibleAfter(from, length, { dtype, device }),
+  );
+}
+
 /** [length, before + length]: 0 for what stands before a piece and for a token's own piece up to itself, else −∞. */
 function visibleAfter(
   before: number,
@@ -179,7 +183,7 @@ function visibleAfter(
 }
 
 /** Attention of every token to what is before it in its row, and to itself; one call for each block. */
-export function attendPacked({ blocks, masks }: Packed, heads: LayerHeads): Tensor {
+export function attendPacked({ blocks }: Packed, masks: BlockMasks, heads: LayerHeads): Tensor {
   const [only, another] = blocks;
   if (only !== undefined && another === undefined) return attendCausal(sizeOf(only), heads);
   const sizes = blocks.map(({ rows, length }) => rows.length * length);

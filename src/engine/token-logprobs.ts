@@ -14,7 +14,7 @@ import {
   reshape,
   sum,
 } from './ops.ts';
-import { attendPacked, type Packed, packRows } from './pack-rows.ts';
+import { attendPacked, masksOf, type Packed, packRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
 import { indexTensor, type Tensor, tensorOf } from './tensor.ts';
 import { type ValueHead, valuesOf } from './value-head.ts';
@@ -122,14 +122,15 @@ export function tokenValues(
 function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: ScoringOptions): Hidden {
   const positions = rows.map(wantedPositions);
   checkInputs(decoder, rows);
-  const packed = packRows(decoder, rows);
+  const packed = packRows(rows);
+  const masks = masksOf(decoder, packed);
   const longest = rows.reduce((most, { input }) => Math.max(most, input.length), 0);
   const index = (values: Int32Array) => indexTensor(values, [values.length], decoder.device);
   const pass: Pass = {
     tokens: index(packed.tokens),
     rotation: decoder.rotary.at(index(packed.positions), longest),
     lora: loraOfRows(decoder, rows, packed),
-    attend: (_, heads) => attendPacked(packed, heads),
+    attend: (_, heads) => attendPacked(packed, masks, heads),
   };
   const checkpointed = options.isCheckpointed ? runLayersCheckpointed(decoder, pass) : undefined;
   const hidden = checkpointed?.hidden ?? runLayers(decoder, pass);
@@ -139,7 +140,7 @@ function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: Scoring
     normed: normFinal(decoder, selected),
     positions,
     walkBack: checkpointed?.backward ?? (() => undefined),
-    kept: checkpointed && { pass, masks: packed.masks, checkpointed },
+    kept: checkpointed && { pass, masks, checkpointed },
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Decoder } from '../../engine/decoder.ts';
 import type { SamplingPool } from './sampling-pool.ts';
+import type { ScoringPool } from './scoring-pool.ts';
 import type { Decode } from './stop-strings.ts';
 import type { WorkQueue } from './work-queue.ts';
 
@@ -7,7 +8,9 @@ import type { WorkQueue } from './work-queue.ts';
 export type EngineRoom = {
   readonly decoder: Decoder;
   readonly pool: SamplingPool;
-  /** Scoring of single sequences, for samplers. */
+  /** Scoring of sequences for samplers, together where their numbers do not depend on it. */
+  readonly scoringPool: ScoringPool | undefined;
+  /** Scoring one by one, where there is no pool. */
   readonly scoring: WorkQueue;
   readonly microBatchTokens: number;
   /** Whether training passes compute activations again instead of keeping them. */

@@ -37,9 +37,20 @@ export function createLocalSampler(
       lease.release();
     }
   };
-  const logprobs = (tokens: Int32Array): Promise<Float32Array> =>
-    room.scoring.submit(() => scoreSequence(room, lease, tokens)).result;
+  const logprobs = async (tokens: Int32Array): Promise<Float32Array> => {
+    checkSequence(tokens, room);
+    if (tokens.length === 1) return Float32Array.of(Number.NaN);
+    return room.scoringPool === undefined
+      ? room.scoring.submit(() => scoreSequence(room, lease, tokens)).result
+      : room.scoringPool.score(tokens, lease);
+  };
   return { ...identity, sample, logprobs };
+}
+
+function checkSequence(tokens: Int32Array, { decoder }: EngineRoom): void {
+  checkTokens(tokens, 'the sequence', decoder.config);
+  if (tokens.length > 0) return;
+  throw new BoundaryError('engine', 'Expected at least one token to score');
 }
 
 function* scoreSequence(
@@ -47,11 +58,7 @@ function* scoreSequence(
   lease: WeightsLease,
   tokens: Int32Array,
 ): UnitsOfWork<Float32Array> {
-  checkTokens(tokens, 'the sequence', room.decoder.config);
-  if (tokens.length === 0)
-    throw new BoundaryError('engine', 'Expected at least one token to score');
   const logprobs = new Float32Array(tokens.length).fill(Number.NaN);
-  if (tokens.length === 1) return logprobs;
   const adapter = lease.acquire();
   try {
     const data = [{ input: tokens.slice(0, -1), target: tokens.slice(1) }];

@@ -18,6 +18,7 @@ import { LocalPolicy } from './local-policy.ts';
 import { createLocalSampler } from './local-sampler.ts';
 import { restoreOptimizer } from './optimizer-file.ts';
 import { createSamplingPool } from './sampling-pool.ts';
+import { createScoringPool } from './scoring-pool.ts';
 import type { Decode } from './stop-strings.ts';
 import { addValueHead, createTrainableAdapter, createTrainableDecoder } from './trainable.ts';
 import { startWorkLoop, type WorkSource } from './work-loop.ts';
@@ -96,6 +97,7 @@ class LocalService implements LocalTrainingService {
         options.maxRows === undefined ? {} : { maxRows: options.maxRows },
         wake,
       ),
+      scoringPool: createScoringPool(decoder, options.microBatchTokens ?? 4096, wake),
       scoring: createWorkQueue(wake),
       microBatchTokens: options.microBatchTokens ?? 4096,
       isCheckpointed: options.gradientCheckpointing ?? false,
@@ -118,7 +120,8 @@ class LocalService implements LocalTrainingService {
         this.#trainSeconds += seconds;
       },
     );
-    this.#loop = startWorkLoop([sample, this.#room.scoring.step, train]);
+    const score = () => this.#room.scoringPool?.step() ?? this.#room.scoring.step();
+    this.#loop = startWorkLoop([sample, score, train]);
   }
 
   readonly createPolicy = async (options: PolicyOptions): Promise<Policy> => {
@@ -167,6 +170,7 @@ class LocalService implements LocalTrainingService {
 
   async #close(): Promise<void> {
     await this.#loop.stop();
+    this.#room.scoringPool?.close('The service is closed');
     this.#room.scoring.close('The service is closed');
     for (const { policy } of [...this.#policies.values()]) await policy.close();
     this.#room.pool.close();

@@ -1,0 +1,160 @@
+import { aten } from './aten.ts';
+import { noGrad } from './autograd.ts';
+import { type CachedRows, rowLogits, runCachedRows } from './cached-pass.ts';
+import type { Decoder } from './decoder.ts';
+import { KvCache } from './kv-cache.ts';
+import { type Adapter, buildBank, type LoraRows, loraOfEach } from './lora.ts';
+import { logSoftmax, narrow, reshape } from './ops.ts';
+import { type Packed, packRows } from './pack-rows.ts';
+import { tidy } from './scope.ts';
+import { indexTensor, type Tensor } from './tensor.ts';
+
+/** A sequence of at least two tokens. */
+export type WholeRow = { readonly tokens: Int32Array; readonly adapter?: Adapter };
+
+/** Scores of whole vocabularies in memory at once. */
+const maxScores = 1 << 24;
+
+/**
+ * Log-probability of each token given those before it, on a decoder that `hasCachedRows`: a row's numbers have the same
+ * bits whatever other rows are scored with it, and what rows begin with in common is computed once.
+ *
+ * @returns per row as many entries as tokens; entry 0 is NaN
+ */
+export function scoreRows(decoder: Decoder, rows: readonly WholeRow[]): readonly Float32Array[] {
+  const inputs = rows.map(({ tokens, ...rest }) => ({ ...rest, input: tokens.subarray(0, -1) }));
+  const packed = packRows(inputs);
+  const results = rows.map(({ tokens }) => new Float32Array(tokens.length).fill(Number.NaN));
+  const cache = new KvCache(decoder, false);
+  try {
+    cache.reserve(
+      rows.length,
+      rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0),
+    );
+    const trunks = new Set(packed.blocks.flatMap(({ trunk }) => trunk ?? []));
+    const passes = [
+      (block: number) => trunks.has(block),
+      (block: number) => !trunks.has(block),
+    ].map((isOfPass) => tokensOf(packed, isOfPass));
+    const entries = entriesOf(packed, rows);
+    for (const [index, chosen] of passes.entries()) {
+      if (chosen.length === 0) continue;
+      if (index > 0) copyTrunks(cache, packed);
+      noGrad(() =>
+        tidy(() => {
+          const pass = passOver(decoder, cache, { packed, rows, chosen });
+          const hidden = runCachedRows(decoder, cache, pass);
+          readScores(decoder, hidden, { chosen, entries, results });
+        }),
+      );
+    }
+    return results;
+  } finally {
+    cache.dispose();
+  }
+}
+
+/** A target that is to be scored: token `token` of row `row` follows a packed token. */
+type Entry = { readonly row: number; readonly at: number; readonly token: number };
+
+/** Per packed token, what follows it in the rows that it belongs to. */
+function entriesOf(packed: Packed, rows: readonly WholeRow[]): readonly (readonly Entry[])[] {
+  const entries: Entry[][] = Array.from(packed.tokens, () => []);
+  for (const [row, { tokens }] of rows.entries()) {
+    for (let at = 1; at < tokens.length; at++) {
+      entries[packed.indexOf(row, at - 1)]?.push({ row, at, token: tokens[at] ?? 0 });
+    }
+  }
+  return entries;
+}
+
+/** The packed tokens of some blocks. */
+function tokensOf({ blocks }: Packed, isWanted: (block: number) => boolean): readonly number[] {
+  const chosen: number[] = [];
+  let start = 0;
+  for (const [index, { rows, length }] of blocks.entries()) {
+    const end = start + rows.length * length;
+    for (let token = start; isWanted(index) && token < end; token++) chosen.push(token);
+    start = end;
+  }
+  return chosen;
+}
+
+function passOver(
+  decoder: Decoder,
+  cache: KvCache,
+  from: {
+    readonly packed: Packed;
+    readonly rows: readonly WholeRow[];
+    readonly chosen: readonly number[];
+  },
+): CachedRows {
+  const { tokens, positions, owners } = from.packed;
+  const pick = (value: (token: number) => number) =>
+    indexTensor(from.chosen.map(value), [from.chosen.length]);
+  const position = (token: number) => positions[token] ?? 0;
+  const owner = (token: number) => owners[token] ?? 0;
+  return {
+    tokens: pick((token) => tokens[token] ?? 0),
+    positions: pick(position),
+    places: pick((token) => owner(token) * cache.positions + position(token)),
+    length: from.chosen.reduce((most, token) => Math.max(most, position(token) + 1), 0),
+    lora: loraOf(
+      decoder,
+      from.chosen.map((token) => from.rows[owner(token)]?.adapter),
+    ),
+  };
+}
+
+function loraOf(decoder: Decoder, owners: readonly (Adapter | undefined)[]): LoraRows | undefined {
+  const adapters = [...new Set(owners.flatMap((adapter) => adapter ?? []))];
+  if (adapters.length === 0) return undefined;
+  const positions = owners.map((adapter) =>
+    adapter === undefined ? -1 : adapters.indexOf(adapter),
+  );
+  return loraOfEach(buildBank(decoder.config, adapters, decoder), positions, decoder);
+}
+
+function readScores(
+  decoder: Decoder,
+  hidden: Tensor,
+  into: {
+    readonly chosen: readonly number[];
+    readonly entries: readonly (readonly Entry[])[];
+    readonly results: readonly Float32Array[];
+  },
+): void {
+  const { vocabSize } = decoder.config;
+  const size = Math.max(1, Math.floor(maxScores / vocabSize));
+  for (let start = 0; start < into.chosen.length; start += size) {
+    const part = into.chosen.slice(start, start + size);
+    const wanted = part.flatMap((token, row) =>
+      (into.entries[token] ?? []).map((entry) => ({
+        ...entry,
+        flat: row * vocabSize + entry.token,
+      })),
+    );
+    const values = tidy(() => {
+      const logits = rowLogits(decoder, narrow(hidden, 0, start, part.length));
+      const scores = reshape(logSoftmax(logits, -1), [-1]);
+      const index = indexTensor(
+        wanted.map(({ flat }) => flat),
+        [wanted.length],
+      );
+      return aten('take', scores, index).toFloat32Array();
+    });
+    for (const [index, { row, at }] of wanted.entries()) {
+      const result = into.results[row];
+      if (result !== undefined) result[at] = values[index] ?? Number.NaN;
+    }
+  }
+}
+
+/** Gives every row what the first of its family has computed. */
+function copyTrunks(cache: KvCache, { blocks }: Packed): void {
+  for (const { rows, from, trunk } of blocks) {
+    const [first] = trunk === undefined ? [] : (blocks[trunk]?.rows ?? []);
+    if (first === undefined) continue;
+    for (const row of rows) if (row !== first) noGrad(() => cache.move(first, row, from));
+  }
+}
