@@ -77,7 +77,7 @@ describe('parseModelConfig', () => {
     });
   });
 
-  it.each(['qwen3', 'qwen2', 'llama', 'mistral'])(
+  it.each(['qwen3', 'qwen2', 'llama', 'llama2', 'mistral'])(
     'writes a %s configuration it reads back',
     (name) => {
       const config = parseModelConfig(fixture(name), name);
