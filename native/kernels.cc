@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -392,15 +393,27 @@ KERNELS_FOR(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fm
 
 }  // namespace
 
-const Table& table() {
+namespace {
+
+const Table& choose() {
+  // For tests: the kernels of a lesser processor. What this one cannot run is not on offer.
+  const char* wanted = std::getenv("TEAMTUNE_KERNELS");
+  const auto may_be = [&](const char* name) { return wanted == nullptr || std::strcmp(wanted, name) == 0; };
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+  if (may_be("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw")) {
     return avx512::kTable;
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kTable;
+  if (may_be("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kTable;
 #endif
   return portable::kTable;
+}
+
+}  // namespace
+
+const Table& table() {
+  static const Table& chosen = choose();
+  return chosen;
 }
 
 }  // namespace kernels
