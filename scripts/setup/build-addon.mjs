@@ -85,6 +85,21 @@ function stringLayoutFlag(libtorch) {
   return [`-D_GLIBCXX_USE_CXX11_ABI=${library.includes('__cxx11') ? 1 : 0}`];
 }
 
+/**
+ * The threads of our kernels must be libtorch's own: a second OpenMP library would start as many again. Without one that
+ * the compiler can use, the kernels run on one thread.
+ *
+ * @param {Libtorch} libtorch
+ * @param {string} compilerVersion
+ * @returns {{ compile: string[], link: string[] }}
+ */
+function openMpFlags(libtorch, compilerVersion) {
+  const isGnu = process.platform === 'linux' && /g\+\+|gcc/i.test(compilerVersion);
+  if (!isGnu) return { compile: [], link: [] };
+  const bundled = readdirSync(libtorch.lib).find((name) => /^libgomp.*\.so/.test(name));
+  return { compile: ['-fopenmp'], link: [bundled === undefined ? '-lgomp' : `-l:${bundled}`] };
+}
+
 /** @param {Libtorch} libtorch */
 function compileFlags(libtorch) {
   const includes = [
@@ -232,7 +247,8 @@ export async function buildAddon(libtorch) {
       await mkdir(buildFolder, { recursive: true });
       const compilerVersion =
         lastLines((await runCommand(compiler, ['--version'])).output, 99)[0] ?? compiler;
-      const flags = compileFlags(libtorch);
+      const openMp = openMpFlags(libtorch, compilerVersion);
+      const flags = [...compileFlags(libtorch), ...openMp.compile];
       const objects = await compileObjects(
         compiler,
         flags,
@@ -244,6 +260,7 @@ export async function buildAddon(libtorch) {
         libtorch.lib,
         '-ltorch_cpu',
         '-lc10',
+        ...openMp.link,
         '-ldl',
         `-Wl,-rpath,${runPath(libtorch)}`,
       ];

@@ -16,10 +16,10 @@ export function createProgress(
   screen: Screen,
   run: { readonly steps: number; readonly agents: readonly string[] },
 ): Watch {
-  const started = performance.now();
+  let started = performance.now();
   let firstStep: number | undefined;
   let shown = false;
-  let lastLine = started;
+  let lastLine = performance.now();
   let awaited: string | undefined;
   const clear = () => {
     if (shown) screen.write('\r\x1b[2K');
@@ -51,7 +51,11 @@ export function createProgress(
         describeStep(step, metrics, { ...run, secondsLeft: (pace * (run.steps - step)) / 1000 }),
       );
     },
-    evaluated: (name, metrics) => line(describeEvaluation(name, metrics)),
+    evaluated: (name, metrics) => {
+      line(describeEvaluation(name, metrics));
+      // What was evaluated before the first step says nothing of how long a step takes.
+      if (firstStep === undefined) started = performance.now();
+    },
   };
 }
 

@@ -19,4 +19,4 @@ while (generator.pending > 0) {
   }
 }
 rows.sort((first, second) => first.id - second.id);
-console.log(JSON.stringify(rows));
+process.stdout.write(JSON.stringify(rows));
