@@ -53,7 +53,9 @@ export async function wire(
   const tasks = await readTrainingTasks(config);
   if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
   const heldOut = await readHeldOut(config);
-  for (const set of heldOut) warnOfOverlap(tasks, set, options.watch);
+  // With the whole file, too: the next sample of it would be trained on.
+  const file = await readTasks(config.tasks.train);
+  for (const set of heldOut) warnOfOverlap({ tasks, file }, set, options.watch);
   const coach = (run: Run) =>
     wireCoach(config, {
       books: run.coachRecords,
@@ -192,13 +194,19 @@ function refuseUngradable(tasks: readonly Task[], key: string): void {
   );
 }
 
-function warnOfOverlap(tasks: readonly Task[], { name, tasks: heldOut }: HeldOutSet, watch: Watch) {
-  const overlap = findOverlap(tasks, heldOut);
+function warnOfOverlap(
+  train: { readonly tasks: readonly Task[]; readonly file: readonly Task[] },
+  { name, tasks: heldOut }: HeldOutSet,
+  watch: Watch,
+) {
+  const overlap = findOverlap(train.file, heldOut);
   if (overlap.length === 0) return;
+  const trained = findOverlap(train.tasks, heldOut).length;
+  const drawn = train.tasks.length < train.file.length ? `, ${trained} of them in the sample` : '';
   const named = overlap.slice(0, 3).map(({ trainId, heldOutId }) => `${heldOutId} = ${trainId}`);
   const set = name === undefined ? '' : ` of ${name}`;
   watch.note(
-    `warning: ${overlap.length} of ${heldOut.length} held-out tasks${set} are also training tasks (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
+    `warning: ${overlap.length} of ${heldOut.length} held-out tasks${set} are also training tasks${drawn} (${named.join(', ')}${overlap.length > 3 ? ', …' : ''}): their accuracy does not show generalisation`,
   );
 }
 
