@@ -60,6 +60,38 @@ describe.each([
   });
 });
 
+it('an answer that floods is cut, and said to be', async () => {
+  const shout = (await open(stdio)).get('shout') as Tool;
+  const { status, output } = await shout.run(JSON.stringify({ text: 'a'.repeat(200_000) }), place);
+  expect(status).toBe('output-limit');
+  expect(output).toMatch(/A{1000}\nStopped: it answered with more than \d+ characters\.\n$/);
+});
+
+it('an error that the server answers with is for the agent to read, not our failure', async () => {
+  const answers = {
+    initialize: {
+      ...{ protocolVersion: '2025-06-18', capabilities: { tools: {} } },
+      serverInfo: { name: 'failing', version: '1' },
+    },
+    'tools/list': { tools: [{ name: 'shout', inputSchema: { type: 'object' } }] },
+  };
+  const program = `const answers = ${JSON.stringify(answers)};
+    require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+      const { id, method } = JSON.parse(line);
+      if (id === undefined) return;
+      const answer = answers[method]
+        ? { result: answers[method] }
+        : { error: { code: -32603, message: 'no such city' } };
+      console.log(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
+    });`;
+  const failing = { command: process.execPath, args: ['-e', program] };
+  const shout = (await open(failing, { allow: ['shout'] })).get('shout') as Tool;
+  expect(await shout.run('{}', place)).toMatchObject({
+    status: 'error',
+    output: expect.stringContaining('no such city'),
+  });
+});
+
 it('a server that died is started again for the next call', async () => {
   const tools = await open(stdio);
   expect(await tools.get('die')?.run('{}', place)).toMatchObject({ status: 'infrastructure' });

@@ -6,6 +6,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
+import { defaultLimits } from '../sandbox/limits.ts';
 import type { Tool, ToolResult, ToolSource } from '../types/tool.ts';
 import { type Recording, recordTool } from './record-tool.ts';
 
@@ -99,12 +100,23 @@ function parseArguments(input: string): Record<string, unknown> | string {
   }
 }
 
-/** What a failed call was: the agent's wrong arguments, or our server's trouble (its hanging included). */
+/** Codes that the client gives itself, where no reply came. */
+const unanswered: readonly number[] = [ErrorCode.ConnectionClosed, ErrorCode.RequestTimeout];
+
+/** What a failed call was: an error that the server answered with, or our trouble with the server (its hanging included). */
 function failureOf(error: unknown, place: string): Pick<ToolResult, 'status' | 'output'> {
-  const isRefusal = error instanceof McpError && error.code === ErrorCode.InvalidParams;
-  return isRefusal
-    ? { status: 'invalid', output: error.message }
-    : { status: 'infrastructure', output: `${place} failed: ${messageOf(error)}` };
+  if (!(error instanceof McpError) || unanswered.includes(error.code))
+    return { status: 'infrastructure', output: `${place} failed: ${messageOf(error)}` };
+  const isRefusal = error.code === ErrorCode.InvalidParams;
+  return { status: isRefusal ? 'invalid' : 'error', output: error.message };
+}
+
+/** A flood is cut, and said to be. */
+function bounded(output: string): Pick<ToolResult, 'status' | 'output'> {
+  const { outputLimit } = defaultLimits;
+  if (output.length <= outputLimit) return { status: 'ok', output };
+  const note = `\nStopped: it answered with more than ${outputLimit} characters.\n`;
+  return { status: 'output-limit', output: `${output.slice(0, outputLimit)}${note}` };
 }
 
 function createMcpTool(description: Description, connection: Connection, timeout: number): Tool {
@@ -122,7 +134,8 @@ function createMcpTool(description: Description, connection: Connection, timeout
         const client = await connection.get();
         const options = { timeout, ...(signal === undefined ? {} : { signal }) };
         const result = await client.callTool({ name, arguments: given }, undefined, options);
-        return ended({ status: result.isError ? 'error' : 'ok', output: textOf(result.content) });
+        const answer = bounded(textOf(result.content));
+        return ended(result.isError ? { ...answer, status: 'error' } : answer);
       } catch (error) {
         signal?.throwIfAborted();
         return ended(failureOf(error, `the MCP tool ${name}`));
