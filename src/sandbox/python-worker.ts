@@ -14,9 +14,9 @@
  *   process, no thread, no addon; and with an empty environment.
  *
  * Not covered: built-in modules that the hook refuses can still be loaded through `_imp`, and `_ctypes` then reads and
- * writes the interpreter's own memory, which is all there is inside and is put back after the run; a flaw in V8 or in CPython that reaches native memory (the thread shares the host's process), the CPU
- * that a run may burn until its time limit, and timing side channels. Code from people who mean harm belongs into a
- * virtual machine of its own.
+ * writes the interpreter's own memory, which is all there is inside and is put back after the run. A flaw in V8 or in
+ * CPython that reaches native memory (the thread shares the host's process), the CPU that a run may burn until its time
+ * limit, and timing side channels. Code from people who mean harm belongs into a virtual machine of its own.
  */
 import { inspect } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
