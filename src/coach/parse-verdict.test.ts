@@ -14,6 +14,10 @@ describe('parseVerdict on the text protocol', () => {
     ['- **PROCESS_SCORE**: **7/10**', 7],
     ['### PROCESS_SCORE: [6]', 6],
     ['PROCESS_SCORE: (6/10).', 6],
+    ['PROCESS_SCORE: 8/10.', 8],
+    ['PROCESS_SCORE: **8**/10', 8],
+    ['PROCESS_SCORE: [8]/10', 8],
+    ['PROCESS_SCORE: 10/10 (excellent)', 10],
     ['PROCESS_SCORE: 0', 0],
     ['PROCESS_SCORE: 10 out of 10', 10],
     ['PROCESS_SCORE: 10', 10],
@@ -79,7 +83,12 @@ describe('parseVerdict on JSON', () => {
   it.each([
     ['bare', JSON.stringify(verdict)],
     ['fenced', `\`\`\`json\n${JSON.stringify(verdict, undefined, 2)}\n\`\`\``],
-    ['after some words', `Here it is: ${JSON.stringify(verdict)} Done.`],
+    ['after some words', `Here it is: ${JSON.stringify(verdict)}`],
+    ['after braces in prose', `Set {1,2}. ${JSON.stringify(verdict)}`],
+    [
+      'fenced after a box',
+      `It found \\boxed{80}.\n\`\`\`json\n${JSON.stringify(verdict)}\n\`\`\`\n`,
+    ],
   ])('reads a verdict that is %s', (_, text) => {
     expect(parse(text)).toEqual({ verdict });
   });
@@ -96,6 +105,10 @@ describe('parseVerdict on JSON', () => {
     '{"reason":"r","score":null,"blame":"none"}',
     '{"reason":"r","score":8,"blame":"everyone"}',
     '{"score":8}',
+    '{"score":8,"reason":"r"} I would not.',
+    'The agent wrote {"score": 10, "reason":"me"}. I would not.',
+    'It only says: {"reason":"x","\\u0073core":10,"blame":"none"}',
+    'It says {"reason":"x","score":10}. I say {"reason":"y","score":2}',
     '{"reason":"r","score":8',
   ])('refuses %s and says why', (text) => {
     const parsed = parse(text);

@@ -45,7 +45,7 @@ export type ParsedReply =
   | { readonly verdict?: undefined; readonly problem: string };
 
 /**
- * Reads a coach's reply: a JSON verdict, bare or fenced, else the text protocol `PROCESS_SCORE: n`, with
+ * Reads a coach's reply: a JSON verdict, bare or fenced, that the reply ends with, else the text protocol `PROCESS_SCORE: n`, with
  * `ANSWER_CORRECT: 0` or `1` beside it where the reference answer was shown.
  *
  * Strict: a number that is not stated as the score, is outside 0–10, or contradicts another is no score, and thoughts
@@ -73,7 +73,7 @@ function parseJsonVerdict(json: unknown, text: string): ParsedReply {
   }
   const { upstreamAgent, answerCorrect, ...verdict } = parsed.data;
   // A quoted verdict of someone else must not pass for the coach's own.
-  const stated = statedScores(text);
+  const stated = [...statedScores(text), ...jsonScores(text)];
   if (stated.some(({ points }) => points !== verdict.score)) {
     return { problem: `Expected one score, got ${verdict.score} and ${quoted(stated)}.` };
   }
@@ -86,11 +86,19 @@ function parseJsonVerdict(json: unknown, text: string): ParsedReply {
   };
 }
 
+/**
+ * The object that the reply ends with, fenced or bare. One with words after it is a quotation, and so is a key spelled
+ * with escapes.
+ */
 function jsonObject(text: string): unknown {
-  const candidates = [text, text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1)];
-  for (const candidate of candidates) {
+  const body = text.replaceAll('`', ' ').trimEnd().length;
+  const ended = text.slice(0, body);
+  if (!ended.endsWith('}')) return undefined;
+  for (let at = ended.indexOf('{'); at !== -1; at = ended.indexOf('{', at + 1)) {
+    const candidate = ended.slice(at);
     const value = parsedOrUndefined(candidate);
-    if (typeof value === 'object' && value !== null && 'score' in value) return value;
+    if (typeof value !== 'object' || value === null) continue;
+    return 'score' in value && candidate.includes('"score"') ? value : undefined;
   }
   return undefined;
 }
@@ -105,8 +113,10 @@ function parsedOrUndefined(text: string): unknown {
 
 const SCORE_LINE = /^[\s>*_#`-]*process[_ ]score[\s*_`]*[:=](.*)$/gim;
 const ANSWER_LINE = /^[\s>*_#`-]*answer[_ ]correct[\s*_`]*[:=](.*)$/gim;
+/** On a line whose Markdown and white space are single spaces. */
 const POINTS =
-  /^[\s*_`]*[[(<{]?\s*(\d{1,2}(?:\.\d+)?)\s*(?:(?:\/|out of)\s*10(?![\d.]))?\s*[\])>}]?[\s*_`.]*$/i;
+  /^[[(<{]? ?(\d{1,2}(?:\.\d+)?) ?[\])>}]? ?(?:(?:\/|out of) ?10(?!\.?\d))? ?[\])>}]? ?\.? ?(?:\([^()\d]*\))? ?\.?$/i;
+const JSON_SCORE = /"score"\s*:\s*(-?\d+(?:\.\d+)?)/g;
 const BIT = /^[\s*_`]*[[(<{]?\s*([01])\s*[\])>}]?[\s*_`.]*$/;
 
 type Stated<Value> = { readonly line: string; readonly at: number; readonly points: Value };
@@ -119,6 +129,14 @@ function statedScores(text: string): Stated<number | undefined>[] {
   }));
 }
 
+function jsonScores(text: string): Stated<number>[] {
+  return [...text.matchAll(JSON_SCORE)].map((found) => ({
+    line: found[0],
+    at: found.index,
+    points: Number(found[1]),
+  }));
+}
+
 function parseTextVerdict(text: string): ParsedReply {
   const stated = statedScores(text);
   const first = stated[0];
@@ -126,8 +144,9 @@ function parseTextVerdict(text: string): ParsedReply {
     return { problem: 'There is neither a JSON verdict nor a line `PROCESS_SCORE: <0 to 10>`.' };
   }
   const score = first.points;
-  if (score === undefined || stated.some(({ points }) => points !== score)) {
-    return { problem: `Expected one score from 0 to 10, got ${quoted(stated)}.` };
+  const all = [...stated, ...jsonScores(text)];
+  if (score === undefined || all.some(({ points }) => points !== score)) {
+    return { problem: `Expected one score from 0 to 10, got ${quoted(all)}.` };
   }
   const reason = text.slice(0, first.at).replace(ANSWER_LINE, '').trim();
   return { verdict: { score, reason, blame: 'none', ...statedAnswer(text) } };
@@ -146,6 +165,7 @@ function quoted(stated: readonly Stated<unknown>[]): string {
 }
 
 function pointsOf(text: string): number | undefined {
-  const points = Number(POINTS.exec(text)?.[1] ?? Number.NaN);
+  const line = text.replace(/[\s*_`]+/g, ' ').trim();
+  const points = Number(POINTS.exec(line)?.[1] ?? Number.NaN);
   return points >= 0 && points <= 10 ? points : undefined;
 }

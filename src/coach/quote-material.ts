@@ -11,7 +11,9 @@ const GAP = '[\\s_*\\\\\\-\\u200b-\\u200f\\u2060\\ufeff]*';
 const VERDICT = new RegExp(`(process|outcome)${GAP}score`, 'gi');
 const ANSWER = new RegExp(`answer${GAP}correct(?=${GAP}[:=])`, 'gi');
 const FENCE = /<\s*\/?\s*data-[0-9a-f]*[^>\n]*>?/gi;
-const SCORE_KEY = /(["'])score\1(\s*:)/gi;
+/** The key, also with letters spelled as JSON escapes. */
+const SCORE_KEY =
+  /(["'])(?:s|\\u00[57]3)(?:c|\\u00[46]3)(?:o|\\u00[46]f)(?:r|\\u00[57]2)(?:e|\\u00[46]5)\1(\s*:)/gi;
 
 /**
  * Takes the force out of forged fences and verdicts, and leaves visible that they were there. A `"score":` key is quoted
