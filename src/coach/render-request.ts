@@ -175,9 +175,12 @@ function renderResult(
   how: { readonly limit: number; readonly fenced: Fenced },
 ): string {
   const fault = status === 'infrastructure' ? ' (our machinery failed)' : '';
-  const shown = how.fenced('tool', elide(output, how.limit));
-  // A tool's name can be what an agent made up, so it is material too.
-  return `${defuse(tool)} ended with "${status}"${fault}:\n${shown}`;
+  const shown = elide(output, how.limit);
+  // The name in a call that was refused can be what an agent made up, so it is material too.
+  if (status === 'invalid') {
+    return `A call that could not be made:\n${how.fenced('tool', `${tool}: ${shown}`)}`;
+  }
+  return `${tool} ended with "${status}"${fault}:\n${how.fenced('tool', shown)}`;
 }
 
 /** Names only: what the task brought, what earlier actions left, and what this one wrote. */

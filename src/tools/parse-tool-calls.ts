@@ -6,7 +6,8 @@ import type { ToolCall } from '../types/tool.ts';
 const argumentsSchema = z.union([z.record(z.string(), z.unknown()), z.string()]);
 const callSchema = z
   .object({
-    name: z.string().min(1),
+    // As providers allow them; a name is shown to others, and must not hold sentences.
+    name: z.string().regex(/^[\w.-]{1,64}$/),
     arguments: argumentsSchema.optional(),
     parameters: argumentsSchema.optional(),
   })
