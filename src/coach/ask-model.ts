@@ -2,7 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { generateText, type ModelMessage, NoObjectGeneratedError, Output } from 'ai';
 import type { z } from 'zod';
 import { BoundaryError } from '../errors.ts';
-import { callErrorKind, describeCallError, isUnpaid, waitBeforeRetry } from './call-error.ts';
+import {
+  callErrorKind,
+  describeCallError,
+  isRateLimited,
+  isUnpaid,
+  waitBeforeRetry,
+} from './call-error.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { Ledger, Reservation } from './ledger.ts';
 import type { ModelObject } from './resolve-model.ts';
@@ -35,7 +41,12 @@ export type Question = {
 /** What came of a question: a text, or why there is none. */
 export type Answer =
   | { readonly text: string; readonly isCutOff: boolean }
-  | { readonly cause: string; readonly isSpent?: boolean };
+  | {
+      readonly cause: string;
+      readonly isSpent?: boolean;
+      /** The last try was turned away for too many calls: waiting helps. */
+      readonly isRateLimited?: boolean;
+    };
 
 /** When to give up on one question. */
 type Deadline = { readonly at: number; readonly signal: AbortSignal };
@@ -62,7 +73,9 @@ export async function askModel(model: AskedModel, question: Question): Promise<A
     attempt += 1;
     const cause = await waitOrGiveUp(model, { error: tried.error, attempt }, deadline);
     question.signal?.throwIfAborted();
-    if (cause !== undefined && !breaker.isOpen) return { cause };
+    if (cause !== undefined && !breaker.isOpen) {
+      return { cause, isRateLimited: isRateLimited(tried.error) };
+    }
   }
 }
 
@@ -99,7 +112,7 @@ async function tryOnce(
       breaker.failed(undefined);
       return { error: undefined };
     }
-    return afterFailure(model, error);
+    return afterFailure(model, question, error);
   }
 }
 
@@ -117,6 +130,7 @@ function reserve(model: AskedModel, question: Question): Promise<Reservation | u
 
 function afterFailure(
   model: AskedModel,
+  { actionId }: Question,
   error: unknown,
 ): Answer | { readonly error: unknown } | { readonly isAgain: true } {
   const kind = callErrorKind(error);
@@ -131,10 +145,14 @@ function afterFailure(
     return { isAgain: true };
   }
   if (kind === 'refused') return { cause: `the coach refused: ${describeCallError(error)}` };
+  if (kind === 'too-long') {
+    const about = actionId === undefined ? 'the question' : `the question on action ${actionId}`;
+    return { cause: `${about} is too long for the coach: ${describeCallError(error)}` };
+  }
   if (kind === 'foreign') throw error;
   throw new BoundaryError(
     'coach',
-    `The coach ${model.name} refuses every call: ${describeCallError(error)}; check its key, its model name and the length of what it is shown.`,
+    `The coach ${model.name} refuses every call: ${describeCallError(error)}; check its key and its model name.`,
     { cause: error },
   );
 }

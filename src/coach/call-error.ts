@@ -16,10 +16,16 @@ const LONGEST_WAIT_MS = 30_000;
 /**
  * What a failed call means.
  * `permanent`: no later call can succeed, the run must stop; `transient`: worth another try; `refused`: the provider will
- * not speak about this one action; `no-structure`: the endpoint takes no structured output, ask in plain text;
+ * not speak about this one action; `too-long`: this one question is more than the model takes; `no-structure`: the endpoint takes no structured output, ask in plain text;
  * `foreign`: not an error of the call at all.
  */
-export type CallErrorKind = 'permanent' | 'transient' | 'refused' | 'no-structure' | 'foreign';
+export type CallErrorKind =
+  | 'permanent'
+  | 'transient'
+  | 'refused'
+  | 'too-long'
+  | 'no-structure'
+  | 'foreign';
 
 /** A reply that is not of the protocol: a proxy's page, a body cut short. */
 const GARBLED = [
@@ -38,10 +44,17 @@ export function callErrorKind(error: unknown): CallErrorKind {
   return AISDKError.isInstance(error) || isLoginFailure(error) ? 'permanent' : 'foreign';
 }
 
+/** As OpenAI, vLLM, Anthropic, Google and llama.cpp say it. */
+const TOO_LONG =
+  /context[_ ](length|window|size)|maximum context|(prompt|input|request) is too long|input token count.*exceeds|request_too_large/i;
+
 function kindOfRefusal(error: APICallError): CallErrorKind {
   const said = `${error.message} ${error.responseBody ?? ''}`;
   // Providers answer 429 for an empty account too, and no waiting fills it.
   if (/insufficient_quota/i.test(said)) return 'permanent';
+  if ((error.statusCode === 400 || error.statusCode === 413) && TOO_LONG.test(said)) {
+    return 'too-long';
+  }
   if (error.statusCode === 400) {
     if (/response_format|json_schema|structured/i.test(said)) return 'no-structure';
     if (/content[_ ](filter|management|policy)|safety/i.test(said)) return 'refused';
@@ -63,6 +76,11 @@ function isConnectionLost(error: unknown): boolean {
 
 function isLoginFailure(error: unknown): boolean {
   return error instanceof Error && /credential|authenticat|invalid_grant/i.test(error.message);
+}
+
+/** Whether the provider said that it has been asked too often, so that waiting helps. */
+export function isRateLimited(error: unknown): boolean {
+  return APICallError.isInstance(error) && error.statusCode === 429;
 }
 
 /** Whether the provider itself said no, so that nothing was generated and nothing is paid. */

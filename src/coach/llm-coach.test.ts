@@ -189,7 +189,7 @@ describe('the LLM coach', () => {
     [401, 'bad key'],
     [403, 'forbidden'],
     [404, 'the model judge does not exist'],
-    [400, 'maximum context length is 4096 tokens'],
+    [400, 'the temperature must not be negative'],
   ])('stops the run at once on HTTP %d', async (status, message) => {
     answers = [fails(status, message)];
     const failed = coachWith().score(request);

@@ -267,6 +267,13 @@ async function check({ model, budget }: CoachState): Promise<void> {
     throw spentError(model.name, budget, model.ledger.usage());
   }
   if (reply.isSpent) return;
+  if (reply.isRateLimited) {
+    throw new BoundaryError(
+      'coach',
+      `The coach ${model.name} takes no more calls at the moment: ${reply.cause}; wait and start again, or use a key with a higher limit.`,
+      { retryable: true },
+    );
+  }
   throw new BoundaryError(
     'coach',
     `The coach ${model.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,

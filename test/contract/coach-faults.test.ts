@@ -52,7 +52,12 @@ const lasting: readonly (readonly [Fault, RegExp, number, Partial<LlmCoachOption
   ['good verdict', /^8 points$/, 1, {}],
   ['401', /^the run stops: .*refuses every call: HTTP 401: bad key; check its key/, 1, {}],
   ['404 unknown model', /^the run stops: .*HTTP 404: there is no model judge/, 1, {}],
-  ['context too long', /^the run stops: .*maximum context length exceeded/, 1, {}],
+  [
+    'context too long',
+    /^unscored: the question on action 1\/t\/0\/0 is too long for the coach: HTTP 400: maximum context length exceeded$/,
+    1,
+    {},
+  ],
   ['429 with Retry-After', /^unscored: no reply in 3 tries; the last: HTTP 429: slow down$/, 3, {}],
   ['429 with a date', /^unscored: no reply in 3 tries; the last: HTTP 429: slow down$/, 3, {}],
   ['500', /^unscored: no reply in 3 tries; the last: HTTP 500: oops$/, 3, {}],
@@ -76,6 +81,13 @@ describe.each(providers)('a coach that speaks as %s does', (provider) => {
     const result = await outcomeOf(provider, [fault], options);
     expect(result.outcome).toMatch(expected);
     expect(result.calls).toBe(calls);
+  });
+
+  test('a start check that is turned away for too many calls advises to wait', async () => {
+    const server = await startCoachServer(provider, ['429 with Retry-After']);
+    const check = coachOn(server).check();
+    await expect(check).rejects.toThrow(/takes no more calls.*HTTP 429: slow down; wait/);
+    await server.close();
   });
 
   test.each([
