@@ -65,11 +65,11 @@ async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdict
   const chosen = await chooseCoach(choice);
   const config = configOfRun(run.resolvedConfig, chosen, {
     where: run.directory,
-    overrides: ['credit.source=coach', ...repeated(request, 'set')],
+    // No cache: asking the same coach again is how its noise is measured.
+    overrides: ['credit.source=coach', 'coaching.cache=false', ...repeated(request, 'set')],
   });
   const label = optional(request, 'as') ?? coachName(chosen.coach);
   const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
-  // No cache of the run's: asking the same coach again is how its noise is measured.
   const { coach, close } = await wireCoach(config, { books: createMemoryBooks(), watch });
   const sample = integer(request, 'sample', 1);
   const rescored = await rescoreRun(run, {

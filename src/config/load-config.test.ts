@@ -56,7 +56,7 @@ test('an override without a value is refused', () => {
 
 test('the stored config is plain JSON', () => {
   const json = JSON.parse(JSON.stringify(configAsJson(resolveConfig(minimal, options))));
-  expect(json.team).toEqual({ name: 'pair', agents: team.agents });
+  expect(json.team).toEqual({ name: 'pair', agents: team.agents, order: Object.keys(team.agents) });
   expect(json.coach).toBe('google/gemini-2.5-flash');
 });
 

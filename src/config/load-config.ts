@@ -270,7 +270,7 @@ export function configAsJson(config: RunConfig, read?: ReadTasks): Record<string
   return {
     ...rest,
     ...(tools === undefined ? {} : { tools: tools.map(({ name }) => name) }),
-    team: { name: team.name, agents: team.agents },
+    team: { name: team.name, agents: team.agents, order: agentNames(team) },
     coach: coachName(coach),
     tasks: { ...tasks, train: sourceName(tasks.train), ...heldOutNames(tasks.heldOut) },
     ...(read === undefined ? {} : { taskHashes: hashesOf(read) }),

@@ -10,6 +10,17 @@ export async function chooseCoach(
   return { coach, coaching };
 }
 
+/** What a run stores: objects as names, hashes of its tasks, and the agents' order, which JSON with sorted keys loses. */
+type Stored = RunInput & {
+  readonly taskHashes?: unknown;
+  readonly team: RunInput['team'] & { readonly order?: readonly string[] };
+};
+
+function agentOf({ agents }: RunInput['team'], name: string) {
+  const agent = agents[name];
+  return agent === undefined ? [] : [[name, agent] as const];
+}
+
 /**
  * The config that a finished run was made with, as far as it can be told again: its team cannot play, its tasks are in
  * the run store, and its coach is another one.
@@ -22,11 +33,13 @@ export function configOfRun(
   changes: { readonly coach: CoachChoice; readonly coaching?: RunConfig['coaching'] },
   options: { readonly where: string; readonly overrides: readonly string[] },
 ): RunConfig {
-  const { variant: _, team, ...rest } = stored as RunInput;
+  const { variant: _, tools: __, taskHashes: ___, team, ...rest } = stored as Stored;
+  const { order = Object.keys(team.agents), ...known } = team;
+  const agents = Object.fromEntries(order.flatMap((name) => agentOf(team, name)));
   const play = () => Promise.reject(new Error('a recorded team cannot play'));
   const input: RunInput = {
     ...rest,
-    team: { ...team, play },
+    team: { ...known, agents, play },
     tasks: { train: 'recorded in the run' },
     ...changes,
   };

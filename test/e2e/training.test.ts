@@ -158,6 +158,17 @@ describe('a run on the arithmetic team', () => {
     expect(existsSync(join(output, 'run.db'))).toBe(false);
   }, 60_000);
 
+  test('can be scored and credited again when it is over', async () => {
+    const again = await runCli(['rescore', whole, '--coach', config, '--as', 'again', '--json']);
+    expect(again.code, again.stderr).toBe(0);
+    const { agents } = JSON.parse(again.stdout);
+    expect(Object.keys(agents)).toEqual(['solver', 'executor', 'verifier']);
+    // The rule coach judges the same the same way.
+    expect(agents.solver).toMatchObject({ meanAbsoluteDifference: { value: 0 } });
+    const credit = await runCli(['rescore', whole, '--credit', 'outcome']);
+    expect(credit.code, credit.stderr).toBe(0);
+  }, 120_000);
+
   test('a folder that holds a run is not overwritten', async () => {
     const { code, stderr } = await runCli(['train', config, '--output', whole, ...small]);
     expect(code).toBe(2);
