@@ -13,6 +13,7 @@ import type { RunConfig } from './config/schema.ts';
 import { BoundaryError, messageOf } from './errors.ts';
 import type { Watch } from './methods/training.ts';
 import { agentNames, type Team } from './rollout/team.ts';
+import { without } from './run/configuration.ts';
 import type { Coach } from './types/feedback.ts';
 
 /** A coach with what must be closed after it. */
@@ -31,6 +32,11 @@ export const freeCoachingKeys = [
   ...['coaching.timeoutSeconds', 'coaching.maxAttempts', 'coaching.outageSeconds'],
   'coaching.unscoredShareLimit',
 ];
+
+/** The keys of coaching that can change a verdict. */
+export function verdictKeysOf({ coaching }: RunConfig): Readonly<Record<string, unknown>> {
+  return without(coaching, freeCoachingKeys, 'coaching') as Record<string, unknown>;
+}
 
 /** Stands in where nobody asks a coach, so that no key is needed. */
 export const unaskedCoach: WiredCoach = {

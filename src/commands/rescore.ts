@@ -1,5 +1,4 @@
 import { resolve } from 'node:path';
-import { createMemoryBooks } from '../coach/ledger.ts';
 import { coachName } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { chooseCoach, configOfRun } from '../config/stored-config.ts';
@@ -7,10 +6,11 @@ import { BoundaryError } from '../errors.ts';
 import { describeUsage } from '../methods/coach-metrics.ts';
 import { type CreditDifference, compareCredit } from '../methods/recredit.ts';
 import { type Rescored, rescoreRun } from '../methods/rescore.ts';
+import type { AgentCalls } from '../run/coach-records.ts';
 import type { Estimate } from '../run/estimate.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { CoachUsage } from '../types/feedback.ts';
-import { wireCoach } from '../wire-coach.ts';
+import { verdictKeysOf, wireCoach } from '../wire-coach.ts';
 import { creditOptionsOf } from '../wiring.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, screenFor } from './progress.ts';
@@ -54,9 +54,15 @@ export const rescoreCommand: Command = {
 };
 
 type SecondVerdicts = Rescored & {
+  /** The label of the verdicts. */
   readonly coach: string;
   readonly first: string;
+  /** Of the actions asked about now, those that the cache answered. */
+  readonly cached: number;
+  /** What all starts under this label came to. */
   readonly usage: CoachUsage;
+  /** The same by agent, for coaches whose calls are booked. */
+  readonly costs: readonly AgentCalls[];
 };
 
 async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdicts | undefined> {
@@ -69,16 +75,27 @@ async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdict
     overrides: ['credit.source=coach', 'coaching.cache=false', ...repeated(request, 'set')],
   });
   const label = optional(request, 'as') ?? coachName(chosen.coach);
+  run.rescores.claimLabel(label, {
+    coach: coachName(chosen.coach),
+    coaching: verdictKeysOf(config),
+  });
   const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
-  const { coach, close } = await wireCoach(config, { books: createMemoryBooks(), watch });
+  // Kept in the run: a budget holds over all starts, and what was paid stays known.
+  const books = run.rescores.booksOf(label);
+  const { cached: cachedBefore } = books.totals();
+  const { coach, close } = await wireCoach(config, { books, watch });
   const sample = integer(request, 'sample', 1);
   const rescored = await rescoreRun(run, {
-    ...{ coach, label },
+    ...{ coach, label, showOutcome: config.coaching.showOutcome },
     ...(sample === undefined ? {} : { sample }),
     onScored: (done, of) => watch.waiting('the coach', done, of),
   }).finally(close);
   const first = firstCoachOf(run);
-  const result = { coach: label, first, ...rescored, usage: coach.usage() };
+  const result = {
+    ...{ coach: label, first, ...rescored },
+    cached: books.totals().cached - cachedBefore,
+    ...{ usage: coach.usage(), costs: books.byAgent() },
+  };
   if (!request.json) console.log(describeVerdicts(result));
   return result;
 }
@@ -115,7 +132,7 @@ function secondCredit(
 }
 
 function describeVerdicts(result: SecondVerdicts): string {
-  const { coach, first, actions, asked, unscored, usage } = result;
+  const { coach, first, actions, asked, cached, unscored, usage } = result;
   const columns = [
     'agent',
     'n',
@@ -139,13 +156,23 @@ function describeVerdicts(result: SecondVerdicts): string {
     shown(own.withinOnePoint),
   ]);
   const missing = Object.entries(unscored).map(([cause, count]) => `${count} unscored: ${cause}`);
+  const sources = [
+    `${asked - cached} asked now`,
+    ...(cached === 0 ? [] : [`${cached} from the cache`]),
+    `${actions - asked} known`,
+  ];
   return [
-    `${actions} actions, first scored by ${first}, now by ${coach} (${asked} asked now, ${actions - asked} known); nothing was generated`,
+    `${actions} actions, first scored by ${first}, now by ${coach} (${sources.join(', ')}); nothing was generated`,
     ...table([columns, ...rows]),
-    '95 % intervals in brackets, by bootstrap over tasks',
+    '95 % intervals in brackets, by bootstrap over tasks; – where it does not exist, as for equal scores',
     ...missing,
-    `cost: ${describeUsage(usage)}, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`,
+    ...result.costs.map((own) => `cost of ${own.agent}: ${describeCost(own)}`),
+    `cost${result.costs.length === 0 ? '' : ' of all starts under this label'}: ${describeCost(usage)}`,
   ].join('\n');
+}
+
+function describeCost(usage: CoachUsage): string {
+  return `${describeUsage(usage)}, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`;
 }
 
 function describeCredit(difference: Readonly<Record<string, CreditDifference>>): string {
@@ -161,6 +188,9 @@ function describeCredit(difference: Readonly<Record<string, CreditDifference>>):
   return [
     'mean advantage of each action, as the run gave it and as derived now',
     ...table([columns, ...rows]),
+    ...Object.entries(difference).flatMap(([agent, { note }]) =>
+      note === undefined ? [] : `${agent}: no correlation, because ${note}`,
+    ),
   ].join('\n');
 }
 

@@ -1,12 +1,16 @@
 import { type Agreement, agreementOf } from '../run/agreement.ts';
 import { type Audit, type AuditedAgent, auditOf, type Slice } from '../run/audit.ts';
+import { firstDifference } from '../run/configuration.ts';
 import type { Estimate } from '../run/estimate.ts';
+import type { SecondCoach } from '../run/rescore-records.ts';
 import type { Run } from '../run/run-store.ts';
 import { type Html, html } from './html.ts';
 
 /** Verdicts of a second coach beside the first, for one agent. */
 type SecondOpinion = {
-  readonly coach: string;
+  readonly label: string;
+  /** Who gave them; absent where that was not recorded. */
+  readonly coach?: string;
   readonly agent: string;
   /** Whether it is the run's own coach, asked again: then the difference is its noise. */
   readonly isRetest: boolean;
@@ -19,13 +23,28 @@ export type CoachAudit = Audit & { readonly seconds: readonly SecondOpinion[] };
 export function gatherAudit(run: Run): CoachAudit | undefined {
   const actions = run.auditedActions();
   if (actions.length === 0) return undefined;
-  const config = run.resolvedConfig as { readonly coach?: unknown } | undefined;
-  const seconds = run.rescores.secondCoaches().flatMap((coach) =>
-    [...run.rescores.pairsWith(coach)].map(([agent, pairs]) => ({
-      ...{ coach, agent, isRetest: coach === config?.coach, agreement: agreementOf(pairs) },
-    })),
-  );
+  const seconds = run.rescores.labels().flatMap((label) => opinionsUnder(run, label));
   return { ...auditOf(actions), seconds };
+}
+
+function opinionsUnder(run: Run, label: string): SecondOpinion[] {
+  const second = run.rescores.secondCoach(label);
+  const isRetest = second !== undefined && isOwnCoach(run, second);
+  return [...run.rescores.pairsWith(label)].map(([agent, pairs]) => ({
+    ...{ label, agent, isRetest, agreement: agreementOf(pairs) },
+    ...(second === undefined ? {} : { coach: second.coach }),
+  }));
+}
+
+/** Whether it is the coach that scored the run, asked in the same way. */
+function isOwnCoach(run: Run, second: SecondCoach): boolean {
+  const config = run.resolvedConfig as Partial<SecondCoach> | undefined;
+  const { coaching } = second;
+  const first = Object.keys(coaching).map((key) => [key, config?.coaching?.[key]]);
+  return (
+    second.coach === config?.coach &&
+    firstDifference(Object.fromEntries(first), coaching) === undefined
+  );
 }
 
 /** The section of the report. */
@@ -59,8 +78,9 @@ function slicesTable({ agent, mean }: AuditedAgent, slices: readonly Slice[]): H
 
 function secondsTable(seconds: readonly SecondOpinion[]): Html {
   if (seconds.length === 0) return html``;
-  const rows = seconds.map(({ coach, agent, isRetest, agreement }) => {
-    const what = isRetest ? `${coach} again: its noise` : coach;
+  const rows = seconds.map(({ label, coach = label, agent, isRetest, agreement }) => {
+    const name = coach === label ? coach : `${coach} (${label})`;
+    const what = isRetest ? `${coach} asked again (${label}): its noise` : name;
     return html`<tr><th scope="row">${what}</th><td>${agent}</td><td>${agreement.pairs}</td><td>${shown(agreement.pearson)}</td><td>${shown(agreement.meanAbsoluteDifference)}</td><td>${shown(agreement.withinOnePoint)}</td></tr>`;
   });
   return html`<h3>Second verdicts</h3>${table('Second verdicts', ['Coach', 'Agent', 'Actions', 'Correlation', 'Mean difference', 'Within a point'], rows)}`;

@@ -1,4 +1,4 @@
-import type { CallTotals } from '../run/coach-records.ts';
+import type { AgentCalls } from '../run/coach-records.ts';
 import type { Run } from '../run/run-store.ts';
 import { Html, html } from './html.ts';
 
@@ -8,7 +8,7 @@ export type Coaching = {
   /** Sentences about what the coach saw beyond the agents' work. */
   readonly shown: readonly string[];
   /** Agent → its calls in all training steps. */
-  readonly agents: readonly (CallTotals & { readonly agent: string })[];
+  readonly agents: readonly AgentCalls[];
 };
 
 /** Undefined for a run without a coach. */
@@ -16,24 +16,10 @@ export function gatherCoaching(run: Run): Coaching | undefined {
   const config = run.resolvedConfig;
   const coach = textAt(config, 'coach');
   if (coach === undefined || textAt(at(config, 'credit'), 'source') === 'outcome') return undefined;
-  const byAgent = Map.groupBy(run.coachRecords.byAgent(), ({ agent }) => agent);
   return {
     coach,
     shown: whatWasShown(at(config, 'coaching')),
-    agents: [...byAgent.values()].map((parts) => parts.reduce(addTotals)),
-  };
-}
-
-function addTotals<Totals extends CallTotals>(one: Totals, other: Totals): Totals {
-  const isPriced = one.usd !== undefined || other.usd !== undefined;
-  return {
-    ...one,
-    calls: one.calls + other.calls,
-    cached: one.cached + other.cached,
-    inputTokens: one.inputTokens + other.inputTokens,
-    outputTokens: one.outputTokens + other.outputTokens,
-    ...(isPriced ? { usd: (one.usd ?? 0) + (other.usd ?? 0) } : {}),
-    usdUnknown: one.usdUnknown + other.usdUnknown,
+    agents: run.coachRecords.byAgent(),
   };
 }
 

@@ -192,13 +192,16 @@ test('Each held-out set has its own accuracy, and its own line over the steps', 
 
 test('The audit shows slices and second verdicts, and says where a coach was asked twice', () => {
   const run = newRun();
-  run.setConfig({ coach: 'first' });
+  run.setConfig({ coach: 'first', coaching: { showAnswer: false, budget: {} } });
+  run.rescores.claimLabel('again', { coach: 'first', coaching: { showAnswer: false } });
+  run.rescores.claimLabel('sighted', { coach: 'first', coaching: { showAnswer: true } });
+  run.rescores.claimLabel('other', { coach: 'other', coaching: { showAnswer: false } });
   for (let at = 0; at < 40; at++) {
     recordPlay(run, 1, `1/t${at}/0`, [at % 2 === 0 ? 4 : 6, 5]);
     const actionId = `1/t${at}/0/0`;
     const second = { kind: 'scored', actionId, score: at % 2 === 0 ? 5 : 7, reason: '' } as const;
-    for (const coach of ['first', 'other']) {
-      run.rescores.recordSecond(coach, { ...second, blame: 'none' });
+    for (const label of ['again', 'other', 'sighted']) {
+      run.rescores.recordSecond(label, { ...second, blame: 'none' });
     }
   }
   const page = pageOf(run);
@@ -206,10 +209,11 @@ test('The audit shows slices and second verdicts, and says where a coach was ask
   run.close();
   expect(audit?.alarms).toEqual([]);
   expect(audit?.seconds).toMatchObject([
-    { coach: 'first', isRetest: true, agreement: { pairs: 40, withinOnePoint: { value: 1 } } },
+    { label: 'again', isRetest: true, agreement: { pairs: 40, withinOnePoint: { value: 1 } } },
     { coach: 'other', isRetest: false, agreement: { meanAbsoluteDifference: { value: 1 } } },
+    { coach: 'first', isRetest: false },
   ]);
-  expect(page).toContain('first again: its noise');
+  expect(page).toContain('first asked again (again): its noise');
   expect(page).toContain('No alarm');
   expect(page).toContain('<span class="by">answer</span> right');
 });

@@ -19,12 +19,16 @@ export type CreditDifference = {
   /** Actions that only one of them credits, for want of a score or an outcome. */
   readonly onlyFirst: number;
   readonly onlySecond: number;
+  /** Absent where it does not exist; then there is a `note`. */
   readonly correlation?: Estimate;
   /** Share of actions that both push the same way (or both leave alone). */
   readonly signAgreement?: Estimate;
+  /** Why there is no correlation. */
+  readonly note?: string;
 };
 
 type Credited = {
+  readonly step: number;
   readonly agent: string;
   readonly group: string;
   readonly first?: number;
@@ -52,7 +56,7 @@ export function compareCredit(
 }
 
 function refuseUnknownVerdicts(run: Run, label: string | undefined): void {
-  const known = run.rescores.secondCoaches();
+  const known = run.rescores.labels();
   if (label === undefined || known.includes(label)) return;
   throw new BoundaryError(
     'config',
@@ -82,7 +86,7 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
       const [first, now] = [before.get(id), after.get(id)];
       if (first === undefined && now === undefined) return [];
       return {
-        ...{ agent, group: taskId },
+        ...{ step, agent, group: taskId },
         ...(first === undefined ? {} : { first }),
         ...(now === undefined ? {} : { second: now }),
       };
@@ -114,10 +118,28 @@ function differenceOf(own: readonly Credited[]): CreditDifference {
       signAgreement: meanStatistic(isSameSign),
     },
   );
+  const note = statistics.correlation ? undefined : whyNoCorrelation(both, { first, second });
   return {
     actions: both.length,
     onlyFirst: own.filter((one) => one.second === undefined).length,
     onlySecond: own.filter((one) => one.first === undefined).length,
     ...statistics,
+    ...(note === undefined ? {} : { note }),
   };
+}
+
+function whyNoCorrelation(
+  both: readonly Credited[],
+  advantages: { readonly first: readonly number[]; readonly second: readonly number[] },
+): string {
+  if (both.length < 2) return `${both.length} of its actions got credit both ways`;
+  const isFlat = (values: readonly number[]) => new Set(values).size === 1;
+  const whose = isFlat(advantages.second) ? 'derived now' : 'that the run gave';
+  const value = (isFlat(advantages.second) ? advantages.second : advantages.first)[0] as number;
+  const groups = new Set(both.map(({ step, group }) => `${step}/${group}`));
+  const why =
+    groups.size === both.length
+      ? '; no task of a step has two actions of it, so an estimator that compares within a group has nothing to compare'
+      : '';
+  return `the advantages ${whose} are all ${Number(value.toPrecision(3))}${why}`;
 }

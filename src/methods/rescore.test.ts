@@ -91,6 +91,21 @@ test('a sample is the same actions every time', async () => {
   expect([once.asked, again.asked, again.actions]).toEqual([10, 0, 10]);
 });
 
+test('a coach that saw how plays ended sees it again, and no other does', async () => {
+  recordStep([
+    [2, false],
+    [9, true],
+  ]);
+  const seen: unknown[] = [];
+  const coach = createFunctionCoach(({ outcome }) => {
+    seen.push(outcome?.correct);
+    return 5;
+  });
+  await rescoreRun(run, { ...quiet, coach });
+  await rescoreRun(run, { ...quiet, coach, label: 'with outcome', showOutcome: true });
+  expect(seen).toEqual([undefined, undefined, false, true]);
+});
+
 test('a run without a scored action, or without its tasks, is refused with the reason', async () => {
   const coach = createFunctionCoach(() => 5);
   await expect(rescoreRun(run, { ...quiet, coach })).rejects.toThrow('no completed step');
@@ -118,6 +133,19 @@ test('advantages by outcome against those by coach, worked out by hand', async (
   expect(solver).toMatchObject({ actions: 4, onlyFirst: 0, onlySecond: 0 });
   expect(solver?.correlation?.value).toBeCloseTo(2 / Math.sqrt(20), 6);
   expect(solver?.signAgreement?.value).toBe(0.5);
+});
+
+test('groups of one give no correlation under rloo, and the reason is told', () => {
+  recordStep([
+    [2, false],
+    [8, true],
+  ]);
+  const { solver } = compareCredit(run, {
+    first: credit,
+    second: { ...credit, estimator: 'rloo' },
+  });
+  expect(solver).not.toHaveProperty('correlation');
+  expect(solver?.note).toMatch(/derived now are all 0; no task of a step has two actions/);
 });
 
 test('second verdicts can take the place of the first, and a label that is not there is named', async () => {

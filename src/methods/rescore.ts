@@ -3,7 +3,7 @@ import { BoundaryError } from '../errors.ts';
 import { createRandom, seedFor, shuffled } from '../random.ts';
 import { type Agreement, agreementOf, type ScorePair } from '../run/agreement.ts';
 import type { Run } from '../run/run-store.ts';
-import type { Coach, Feedback } from '../types/feedback.ts';
+import type { Coach, Feedback, Outcome } from '../types/feedback.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 
 export type RescoreOptions = {
@@ -12,6 +12,8 @@ export type RescoreOptions = {
   readonly label: string;
   /** Score so many actions only, drawn over the whole run; absent = all. */
   readonly sample?: number;
+  /** Shows the coach how each play ended. */
+  readonly showOutcome?: boolean;
   /** Called after every verdict. */
   readonly onScored: (done: number, of: number) => void;
 };
@@ -101,6 +103,9 @@ async function scoreStep(
   },
 ): Promise<readonly Feedback[]> {
   const { options, progress } = work;
+  const outcomes: ReadonlyMap<string, Outcome> = options.showOutcome
+    ? run.outcomesOf(step)
+    : new Map();
   const known = run.rescores.secondOf(options.label, step);
   const stop = new AbortController();
   const scoreOne = async ({ trajectory, action }: Choice): Promise<Feedback> => {
@@ -110,7 +115,11 @@ async function scoreStep(
       return earlierVerdict;
     }
     const earlier = trajectory.actions.filter(({ turn }) => turn < action.turn);
-    const request = { task: taskOf(run, trajectory), action, earlier };
+    const outcome = outcomes.get(trajectory.id);
+    const request = {
+      ...{ task: taskOf(run, trajectory), action, earlier },
+      ...(outcome === undefined ? {} : { outcome }),
+    };
     progress.asked += 1;
     const verdict = await options.coach.score(request, { signal: stop.signal });
     run.rescores.recordSecond(options.label, verdict);

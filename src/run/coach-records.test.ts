@@ -25,9 +25,7 @@ test('Calls are summed by agent and step; a call whose end is not known counts w
   run.close();
   const again = openRun(directory, { mode: 'resume' });
   const first = { calls: 1, cached: 1, inputTokens: 10, outputTokens: 3, usd: 0.125 };
-  expect(again.coachRecords.byAgent(1)).toEqual([
-    { scope: '1', agent: 'solver', ...first, usdUnknown: 0 },
-  ]);
+  expect(again.coachRecords.byAgent(1)).toEqual([{ agent: 'solver', ...first, usdUnknown: 0 }]);
   expect(again.coachRecords.byAgent().map(({ agent, calls }) => [agent, calls])).toEqual([
     ['solver', 1],
     ['verifier', 2],

@@ -31,7 +31,7 @@ export type CallTotals = {
   readonly usdUnknown: number;
 };
 
-export type AgentCalls = CallTotals & { readonly scope: string; readonly agent: string };
+export type AgentCalls = CallTotals & { readonly agent: string };
 
 const sums = `
   sum(c.status <> 'cached') AS calls, sum(c.status = 'cached') AS cached,
@@ -44,9 +44,12 @@ const sums = `
  */
 export class CoachRecords {
   readonly #database: Database;
+  readonly #label: string | null;
 
-  constructor(database: Database) {
+  /** @param label of second verdicts, whose calls have books of their own; absent = the run's own coach */
+  constructor(database: Database, label?: string) {
     this.#database = database;
+    this.#label = label ?? null;
   }
 
   /** @returns the number under which the call is to be ended */
@@ -69,12 +72,16 @@ export class CoachRecords {
   /** The budget that is used up, as JSON; undefined while there is some left. */
   get spentBudget(): string | undefined {
     return optionalText(
-      this.#database.get("SELECT value FROM run WHERE key = 'spent-budget'")?.value,
+      this.#database.get('SELECT value FROM run WHERE key = ?', this.#spentKey)?.value,
     );
   }
 
   set spentBudget(budget: string) {
-    this.#database.run("INSERT OR REPLACE INTO run VALUES ('spent-budget', ?)", budget);
+    this.#database.run('INSERT OR REPLACE INTO run VALUES (?, ?)', this.#spentKey, budget);
+  }
+
+  get #spentKey(): string {
+    return this.#label === null ? 'spent-budget' : `spent-budget:${this.#label}`;
   }
 
   /** Keeps what a play was shown of the coach's verdict, for good: later actions may rest on it. */
@@ -93,25 +100,26 @@ export class CoachRecords {
   }
 
   totals(): CallTotals {
-    const row = this.#database.get(`SELECT ${sums} FROM coach_calls c`);
+    const sql = `SELECT ${sums} FROM coach_calls c WHERE c.label IS ?`;
+    const row = this.#database.get(sql, this.#label);
     return totalsOf(row ?? {});
   }
 
-  /** Totals of every scope, or of one, by agent. */
+  /** Totals by agent, of all scopes together or of one. */
   byAgent(scope?: Scope): AgentCalls[] {
-    const where = scope === undefined ? '' : 'WHERE a.scope = ?';
+    const inScope = scope === undefined ? '' : 'AND a.scope = ?';
     return this.#database
       .all(
-        `SELECT a.scope, a.agent, ${sums} FROM coach_calls c JOIN actions a ON a.id = c.action_id ${where} GROUP BY a.scope, a.agent ORDER BY min(c.id)`,
-        ...(scope === undefined ? [] : [String(scope)]),
+        `SELECT a.agent, ${sums} FROM coach_calls c JOIN actions a ON a.id = c.action_id WHERE c.label IS ? ${inScope} GROUP BY a.agent ORDER BY min(c.id)`,
+        ...[this.#label, ...(scope === undefined ? [] : [String(scope)])],
       )
-      .map((row) => ({ scope: text(row.scope), agent: text(row.agent), ...totalsOf(row) }));
+      .map((row) => ({ agent: text(row.agent), ...totalsOf(row) }));
   }
 
   #insert({ actionId, model, usdBound }: StartedCall, status: 'pending' | 'cached'): number {
     this.#database.run(
-      'INSERT INTO coach_calls (action_id, model, status, usd_bound) VALUES (?, ?, ?, ?)',
-      ...[actionId ?? null, model, status, usdBound ?? null],
+      'INSERT INTO coach_calls (action_id, model, status, usd_bound, label) VALUES (?, ?, ?, ?, ?)',
+      ...[actionId ?? null, model, status, usdBound ?? null, this.#label],
     );
     return Number(this.#database.get('SELECT last_insert_rowid() AS id')?.id);
   }

@@ -1,6 +1,9 @@
+import { BoundaryError } from '../errors.ts';
 import type { Feedback } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { ScorePair } from './agreement.ts';
+import { CoachRecords } from './coach-records.ts';
+import { canonicalJson, firstDifference } from './configuration.ts';
 import type { Database } from './database.ts';
 import {
   bufferOf,
@@ -19,6 +22,13 @@ JOIN feedback f ON f.action_id = s.action_id AND f.kind = 'scored'
 JOIN actions a ON a.id = s.action_id
 JOIN trajectories t ON t.id = a.trajectory
 WHERE s.coach = ? AND s.kind = 'scored' ORDER BY a.rowid`;
+
+/** Who gave second verdicts, and asked how. */
+export type SecondCoach = {
+  readonly coach: string;
+  /** The keys of `coaching` that can change a verdict. */
+  readonly coaching: Readonly<Record<string, unknown>>;
+};
 
 /**
  * What a run keeps so that it can be scored and credited again without a model: its tasks, the reference's
@@ -98,10 +108,47 @@ export class RescoreRecords {
     return new Map(rows.map(rowToFeedback).map((feedback) => [feedback.actionId, feedback]));
   }
 
-  /** The coaches that gave second verdicts. */
-  secondCoaches(): string[] {
+  /** The labels under which there are second verdicts. */
+  labels(): string[] {
     const rows = this.#database.all('SELECT DISTINCT coach FROM second_feedback ORDER BY coach');
     return rows.map(({ coach }) => text(coach));
+  }
+
+  /** Who gave the verdicts of a label; undefined where that was not recorded. */
+  secondCoach(label: string): SecondCoach | undefined {
+    const row = this.#database.get('SELECT * FROM second_coaches WHERE label = ?', label);
+    if (row === undefined) return undefined;
+    return { coach: text(row.coach), coaching: JSON.parse(text(row.coaching)) };
+  }
+
+  /**
+   * Opens a label for one coach, asked in one way: verdicts of two kinds under it could not be told apart.
+   *
+   * @throws BoundaryError("config") when it holds verdicts of another kind, or of nobody knows whom
+   */
+  claimLabel(label: string, second: SecondCoach): void {
+    const known = this.secondCoach(label);
+    if (this.labels().includes(label)) {
+      const change =
+        known === undefined
+          ? 'an older teamtune did not record whose'
+          : firstDifference(known, second);
+      if (change === undefined) return;
+      throw new BoundaryError(
+        'config',
+        `there are second verdicts under "${label}" already, of another kind (${change}): choose another label with --as`,
+      );
+    }
+    const { coach, coaching } = second;
+    this.#database.run(
+      'INSERT OR REPLACE INTO second_coaches VALUES (?, ?, ?)',
+      ...[label, coach, canonicalJson(coaching)],
+    );
+  }
+
+  /** The books of a label's calls, over all starts of `rescore`. */
+  booksOf(label: string): CoachRecords {
+    return new CoachRecords(this.#database, label);
   }
 
   /** Agent → both verdicts on its actions, where both coaches gave one. */

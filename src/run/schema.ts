@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 4;
+export const schemaVersion = 5;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -19,6 +19,7 @@ export const tables = [
   'second_feedback',
   'shown_feedback',
   'coach_calls',
+  'second_coaches',
 ] as const;
 
 export type TableName = (typeof tables)[number];
@@ -75,11 +76,23 @@ ALTER TABLE feedback ADD COLUMN answer_correct INTEGER CHECK (answer_correct IN 
 ALTER TABLE second_feedback ADD COLUMN answer_correct INTEGER CHECK (answer_correct IN (0, 1));
 `;
 
+/** Who gave second verdicts, asked how; and which calls were theirs. */
+const secondCoachTables = `
+ALTER TABLE coach_calls ADD COLUMN label TEXT;
+
+CREATE TABLE second_coaches (
+  label TEXT PRIMARY KEY,
+  coach TEXT NOT NULL,
+  coaching TEXT NOT NULL
+) STRICT;
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
   2: 'ALTER TABLE actions ADD COLUMN behaviour_logprobs BLOB',
   3: coachTables,
+  4: secondCoachTables,
 };
 
 export const schemaSql = `
@@ -163,4 +176,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}${coachTables}`;
+${rescoreTables}${coachTables}${secondCoachTables}`;

@@ -44,6 +44,9 @@ test('more than a thousand stored actions are scored again and credited anew wit
   const again = await rescore(...args);
   expect(again.stdout).toContain(`(0 asked now, ${result.actions} known); nothing was generated`);
   expect(again.stdout).toMatch(/^solver +\d+ +\d/m);
+  const mixed = await rescore(...args, '--set', 'coaching.showAnswer=true');
+  expect(mixed.code).toBe(2);
+  expect(mixed.stderr).toContain('coaching.showAnswer was false, is true): choose another label');
   const credit = await rescore('--credit', 'outcome', '--estimator', 'rloo');
   expect(credit.code, credit.stderr).toBe(0);
   expect(credit.stdout).toMatch(/^executor +\d+ +0\.\d\d \[/m);
@@ -52,7 +55,7 @@ test('more than a thousand stored actions are scored again and credited anew wit
 test('a run of the first schema is brought to the present one, and what it lacks is said', async () => {
   const database = new DatabaseSync(join(run, 'run.db'));
   database.exec(`DROP TABLE second_feedback; DROP TABLE reference_logprobs; DROP TABLE tasks;
-    DROP TABLE shown_feedback; DROP TABLE coach_calls; ALTER TABLE feedback DROP COLUMN answer_correct;
+    DROP TABLE shown_feedback; DROP TABLE coach_calls; DROP TABLE second_coaches; ALTER TABLE feedback DROP COLUMN answer_correct;
     ALTER TABLE actions DROP COLUMN behaviour_logprobs;
     PRAGMA user_version = 1;`);
   database.close();
