@@ -176,6 +176,56 @@ describe('assignCredit', () => {
     expect(metrics['unscored/solver']).toBe(1);
   });
 
+  it('takes a method’s own rewards, and compares only actions of one kind', () => {
+    const played = ['t1', 't2'].map((id, index) =>
+      trajectory(id, [
+        action({ id: `first${index}`, agent: 'debater', logprobs: [0] }),
+        action({ id: `last${index}`, agent: 'debater', logprobs: [0] }),
+      ]),
+    );
+    const kinds = new Map(
+      [0, 1].flatMap((index): [string, string][] => [
+        [`first${index}`, '0'],
+        [`last${index}`, '1'],
+      ]),
+    );
+    const rewardsOf = (values: readonly number[]) =>
+      new Map(['first0', 'first1', 'last0', 'last1'].map((id, at) => [id, values[at] as number]));
+    const credit = (values: readonly number[]) =>
+      assignCredit(
+        { ...options, credit: 'method' },
+        { ...inputOf(played, {}), rewards: rewardsOf(values), kinds },
+      );
+    const apart = credit([-0.1, 0.1, 3, 5]);
+    expect(apart.credited.map(({ action: { id }, advantages }) => [id, ...advantages])).toEqual([
+      ['first0', -1],
+      ['first1', 1],
+      ['last0', -1],
+      ['last1', 1],
+    ]);
+    const alike = credit([0.5, 0.5, 3, 5]);
+    expect(alike.credited.map(({ action: { id } }) => id)).toEqual(['last0', 'last1']);
+    expect(alike.metrics['uniform/debater']).toBe(0.5);
+  });
+
+  it('measures from the critic’s values, and says what the critic is to learn', () => {
+    const input = inputOf(worked, { A: 8, B: 2 });
+    const values = new Map([
+      ['A', Float32Array.of(0.5, 0.5, 0.5)],
+      ['B', Float32Array.of(0.5, 0.5)],
+    ]);
+    const how = { ...options, klCoefficient: 0, estimator: 'gae', lambda: 1 } as const;
+    const { credited } = assignCredit(how, { ...input, values });
+    // A: 0.8 − 0.5 on each of three tokens, B: 0.2 − 0.5 on two; mean 0.06, σ 0.294
+    const advantages = credited.flatMap((entry) => [...entry.advantages]);
+    for (const [token, wanted] of [0.24, 0.24, 0.24, -0.36, -0.36].entries()) {
+      expect(advantages[token]).toBeCloseTo(wanted / Math.sqrt(0.0864), 5);
+    }
+    expect(credited[0]?.critic?.values).toEqual(values.get('A'));
+    expect(credited[1]?.critic?.returns).toEqual(Float32Array.of(0.2, 0.2));
+    expect(() => assignCredit(how, input)).toThrow(/needs the values of a critic/);
+  });
+
   it('refuses a scored action without reference log-probabilities and names it', () => {
     const input = { ...inputOf(worked, { A: 8, B: 2 }), referenceLogprobs: new Map() };
     expect(() => assignCredit(options, input)).toThrow(/Action A of agent solver has no reference/);

@@ -6,6 +6,8 @@ export type Sample = {
   readonly reward: number;
   /** k1 per token, in nats. */
   readonly kl_T: Float64Array;
+  /** The critic's prediction before each token; only `gae` reads it. */
+  readonly values_T?: ArrayLike<number>;
 };
 
 export type EstimatorOptions = {
@@ -13,6 +15,8 @@ export type EstimatorOptions = {
   readonly klCoefficient: number;
   /** γ: discount within one action. */
   readonly gamma: number;
+  /** λ of generalised advantage estimation: 1 = returns minus values, 0 = one-step surprises. */
+  readonly lambda: number;
 };
 
 /** Samples of one agent → advantages per token, in the same order; pure. */

@@ -5,8 +5,8 @@ import { klPenalty } from './kl-penalty.ts';
 import { normalize, spreadOf } from './normalize.ts';
 import { returns, tokenRewards } from './returns.ts';
 
-const options = { klCoefficient: 0.01, gamma: 1 };
-const plain = { klCoefficient: 0, gamma: 1 };
+const options = { klCoefficient: 0.01, gamma: 1, lambda: 0.5 };
+const plain = { klCoefficient: 0, gamma: 1, lambda: 0.5 };
 
 const sample = (group: string, reward: number, kl: readonly number[]): Sample => ({
   group,

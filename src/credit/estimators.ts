@@ -1,4 +1,6 @@
+import { BoundaryError } from '../errors.ts';
 import type { Estimator, EstimatorOptions, Sample } from './estimator.ts';
+import { type Generalized, generalizedAdvantages } from './generalized-advantages.ts';
 import { groupBy } from './group-by.ts';
 import { normalize, spreadOf } from './normalize.ts';
 import { reinforcePlusPlus } from './reinforce-plus-plus.ts';
@@ -66,12 +68,37 @@ const grpo: Estimator = (samples, options) => {
   });
 };
 
+/**
+ * A sample's advantages against the critic, and what the critic is to learn from it.
+ *
+ * @throws BoundaryError("credit") when the sample has no values
+ */
+export function againstCritic(sample: Sample, options: EstimatorOptions): Generalized {
+  const { kl_T, reward, values_T } = sample;
+  if (values_T === undefined) {
+    throw new BoundaryError(
+      'credit',
+      'The estimator gae needs the values of a critic for every sample; got none.',
+    );
+  }
+  return generalizedAdvantages(
+    tokenRewards(kl_T, reward, options.klCoefficient),
+    values_T,
+    options,
+  );
+}
+
+/** Generalised advantages, then normalised like REINFORCE++: the advantage of PPO. */
+const gae: Estimator = (samples, options) =>
+  normalize(samples.map((sample) => againstCritic(sample, options).advantages_T));
+
 export type EstimatorName =
   | 'reinforce-plus-plus'
   | 'reinforce'
   | 'reinforce-baseline'
   | 'rloo'
-  | 'grpo';
+  | 'grpo'
+  | 'gae';
 
 /** Every way to turn rewards into advantages, by name. */
 export const estimators = {
@@ -80,4 +107,5 @@ export const estimators = {
   'reinforce-baseline': reinforceBaseline,
   rloo,
   grpo,
+  gae,
 } satisfies Record<EstimatorName, Estimator>;

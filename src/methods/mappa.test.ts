@@ -61,6 +61,7 @@ function policyWith(logprob = -1) {
   let updates = 0;
   const pass = (data: readonly { readonly target: Int32Array }[]): PassResult => ({
     logprobs: data.map(({ target }) => new Float32Array(target.length).fill(logprob)),
+    values: data.map(({ target }) => new Float32Array(target.length)),
     metrics: { loss: 0, tokens: 1 },
   });
   const policy: Policy = {
@@ -263,4 +264,14 @@ test('a frozen agent plays and is scored, and its policy is not updated', async 
   expect([solver.version(), checker.version()]).toEqual([1, 0]);
   expect(metrics).toMatchObject({ 'score/checker': 4, 'loss/solver': 0 });
   expect(metrics).not.toHaveProperty('loss/checker');
+});
+
+test('with generalised advantages the critic is asked for its values and learns beside the policy', async () => {
+  const metricsWith = async (update: Settings['update']) => {
+    const credit = { ...settings.credit, estimator: 'gae' } as const;
+    return mappaStep(trainingWith({ settings: { ...settings, credit, update } }), 1);
+  };
+  const critic = { coefficient: 0.1, clip: 0.2 };
+  expect((await metricsWith({ ...settings.update, critic }))['value-loss/solver']).toBe(0);
+  await expect(metricsWith(settings.update)).rejects.toThrow(/needs the values of a critic/);
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Action } from '../types/trajectory.ts';
-import { actionPart, assembleData, datumOf } from './assemble-data.ts';
+import { actionPart, assembleCriticData, assembleData, datumOf } from './assemble-data.ts';
 
 function action(observation: number[], tokens: number[], logprobs: number[]): Action {
   return {
@@ -71,4 +71,18 @@ test('a token counts as often as the policy itself would have drawn it, up to th
   expect(weights[2]).toBeCloseTo(0.25, 6);
   expect(weights[3]).toBeCloseTo(1.5, 6);
   expect([...(datum?.oldLogprobs ?? [])]).toEqual([0, 0, ...shaped.logprobs]);
+});
+
+test('a critic learns the tokens of actions that it judged, every one the same', () => {
+  const critic = { values: Float32Array.of(0.25, 0.5), returns: Float32Array.of(1, 2) };
+  const credited: CreditedAction[] = [
+    { action: first, reward: 1, advantages: Float32Array.from([2, 3]), critic },
+    { action: second, reward: 0, advantages: Float32Array.from([-1, -1, -1, -1]) },
+  ];
+  const data = assembleCriticData(credited, 0.5);
+  expect(data.length).toBe(1);
+  const { weights = [], returns = [], oldValues = [] } = data[0] ?? {};
+  expect([...weights]).toEqual([0, 0, 0.25, 0.25]);
+  expect([...returns]).toEqual([0, 0, 1, 2]);
+  expect([...oldValues]).toEqual([0, 0, 0.25, 0.5]);
 });

@@ -45,6 +45,38 @@ function behaviourRatios({ logprobs, behaviourLogprobs }: Action, limit: number)
   });
 }
 
+/** A per-token array of an action at the places of its datum. */
+function aligned(action: Action, perToken: Float32Array): Float32Array {
+  const array = new Float32Array(action.observation.length + action.tokens.length - 1);
+  array.set(perToken, action.observation.length - 1);
+  return array;
+}
+
+/**
+ * Rows of one mini-batch for the loss of a critic: half the mean squared error over the tokens, times `coefficient`.
+ * Actions without a critic's values have none.
+ */
+export function assembleCriticData(
+  credited: readonly CreditedAction[],
+  coefficient: number,
+): Datum[] {
+  const judged = credited.filter(({ critic }) => critic !== undefined);
+  const tokens = judged.reduce((sum, { action }) => sum + action.tokens.length, 0);
+  return judged.flatMap(({ action, critic }) => {
+    if (critic === undefined) return [];
+    const { input, target } = datumOf(action);
+    return {
+      ...{ input, target },
+      weights: aligned(
+        action,
+        action.logprobs.map(() => coefficient / tokens),
+      ),
+      returns: aligned(action, critic.returns),
+      oldValues: aligned(action, critic.values),
+    };
+  });
+}
+
 /**
  * Rows of one mini-batch for a policy-gradient loss. An engine sums over tokens, so the average is in the weights:
  * 1/(tokens of the mini-batch) for `token`, 1/(actions × tokens of the action) for `action`; they also hold the ratio
@@ -60,20 +92,15 @@ export function assembleData(
   const tokens = credited.reduce((sum, { action }) => sum + action.tokens.length, 0);
   return credited.map(({ action, advantages, referenceLogprobs }) => {
     const datum = datumOf(action);
-    const first = action.observation.length - 1;
     const divisor = average === 'token' ? tokens : credited.length * action.tokens.length;
-    const aligned = (perToken: Float32Array) => {
-      const array = new Float32Array(datum.target.length);
-      array.set(perToken, first);
-      return array;
-    };
     return {
       ...datum,
       weights: aligned(
+        action,
         behaviourRatios(action, behaviourRatioLimit).map((ratio) => ratio / divisor),
       ),
-      advantages: aligned(advantages),
-      ...(referenceLogprobs && { referenceLogprobs: aligned(referenceLogprobs) }),
+      advantages: aligned(action, advantages),
+      ...(referenceLogprobs && { referenceLogprobs: aligned(action, referenceLogprobs) }),
     };
   });
 }

@@ -118,3 +118,16 @@ test('the gap is the largest difference over the tokens of the first pass, eithe
   );
   expect(notes.filter((note) => note.startsWith('step'))).toEqual([]);
 });
+
+test('a critic learns from the actions that it judged, before the policy moves', async () => {
+  const { policy, notes } = notingPolicy();
+  const critic = { values: Float32Array.of(0.5), returns: Float32Array.of(1) };
+  const actions = [{ ...credited(7), critic }, credited(8)];
+  const metrics = await updatePolicy(policy, actions, {
+    ...options,
+    ...{ miniBatches: 1, critic: { coefficient: 0.1 } },
+  });
+  expect(notes.slice(1)).toEqual(['7', 'step 0.5']);
+  // One datum of loss 1 in this fake, before the coefficient.
+  expect(metrics['value-loss']).toBeCloseTo(10, 9);
+});

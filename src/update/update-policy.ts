@@ -3,7 +3,7 @@ import { createRandom, shuffled } from '../random.ts';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Adam, Loss, PassResult, Policy } from '../types/training-service.ts';
-import { actionPart, assembleData, type LossAverage } from './assemble-data.ts';
+import { actionPart, assembleCriticData, assembleData, type LossAverage } from './assemble-data.ts';
 
 /** How one agent's policy is updated on one step's actions. */
 export type UpdateOptions = {
@@ -20,6 +20,13 @@ export type UpdateOptions = {
   readonly seed: number;
   /** Largest difference, in nats, accepted between what the sampler recorded and what the trainer computes. */
   readonly logprobGapLimit: number;
+  /** How a value head learns beside the policy, from the actions whose values are known; absent = not at all. */
+  readonly critic?: {
+    /** Weight of the critic's loss beside the policy's. */
+    readonly coefficient: number;
+    /** How far a prediction may move in a step before it counts for no more; absent = as far as it likes. */
+    readonly clip?: number;
+  };
 };
 
 /**
@@ -29,8 +36,8 @@ export type UpdateOptions = {
  * Before the first optimiser step the policy is still the one that was sampled: with exact engines the importance ratio
  * of every token is one, and the pass that is made anyway shows whether it is.
  *
- * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy`, with a divergence term `reference-kl` (means over optimiser
- *   steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
+ * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy`, with a divergence term `reference-kl`, with a critic
+ *   `value-loss` (half its mean squared error, before its coefficient; all means over optimiser steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
  *   the first pass, in nats
  * @throws BoundaryError("engine") when that gap is above the limit, before anything has moved, or a gradient is not finite
  */
@@ -39,20 +46,43 @@ export async function updatePolicy(
   credited: readonly CreditedAction[],
   options: UpdateOptions,
 ): Promise<Metrics> {
-  const passes: { pass: PassResult; gradNorm: number }[] = [];
+  const passes: Passed[] = [];
   const random = createRandom(options.seed);
   let gap: number | undefined;
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     for (const actions of deal(shuffled(credited, random), options.miniBatches)) {
       const pass = policy.forwardBackward(assembleData(actions, options), options.loss);
       gap ??= refuseWideGap(policy.id, gapOf(actions, (await pass.result).logprobs), options);
+      const valueLoss = learnValues(policy, actions, options);
       const step = policy.optimStep(options.adam);
-      const [passed, { gradNorm }] = await Promise.all([pass.result, step.result]);
+      const results = await Promise.all([pass.result, step.result, valueLoss]);
+      const { gradNorm } = results[1];
       if (!Number.isFinite(gradNorm)) throw notFinite(policy.id, gradNorm);
-      passes.push({ pass: passed, gradNorm });
+      passes.push({ pass: results[0], gradNorm, valueLoss: results[2] });
     }
   }
   return { ...summarize(passes), ...(gap === undefined ? {} : { 'logprob-gap': gap }) };
+}
+
+type Passed = {
+  readonly pass: PassResult;
+  readonly gradNorm: number;
+  readonly valueLoss: number | undefined;
+};
+
+/** Adds the critic's gradient to the policy's: they share the weights below the head. */
+async function learnValues(
+  policy: Policy,
+  actions: readonly CreditedAction[],
+  { critic }: UpdateOptions,
+): Promise<number | undefined> {
+  if (critic === undefined) return undefined;
+  const { coefficient, clip } = critic;
+  const data = assembleCriticData(actions, coefficient);
+  if (data.length === 0) return undefined;
+  const loss = { kind: 'value', ...(clip !== undefined && { clip }) } as const;
+  const { metrics } = await policy.forwardBackward(data, loss).result;
+  return (metrics.loss ?? Number.NaN) / coefficient;
 }
 
 /** @param logprobs one row for each action, as the trainer computed them */
@@ -85,7 +115,7 @@ function deal<Item>(items: readonly Item[], parts: number): Item[][] {
   ).filter((dealt) => dealt.length > 0);
 }
 
-function summarize(passes: readonly { pass: PassResult; gradNorm: number }[]): Metrics {
+function summarize(passes: readonly Passed[]): Metrics {
   if (passes.length === 0) return { 'optimizer-steps': 0 };
   const mean = (of: (entry: (typeof passes)[number]) => number) =>
     passes.reduce((sum, entry) => sum + of(entry), 0) / passes.length;
@@ -98,6 +128,9 @@ function summarize(passes: readonly { pass: PassResult; gradNorm: number }[]): M
     entropy: perToken('entropy'),
     ...(passes.every(({ pass }) => 'referenceKl' in pass.metrics) && {
       'reference-kl': perToken('referenceKl'),
+    }),
+    ...(passes.every(({ valueLoss }) => valueLoss !== undefined) && {
+      'value-loss': mean(({ valueLoss }) => valueLoss ?? Number.NaN),
     }),
     'optimizer-steps': passes.length,
   };

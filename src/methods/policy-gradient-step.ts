@@ -1,0 +1,199 @@
+import type { Credit, CreditInput } from '../credit/assign-credit.ts';
+import { seedFor } from '../random.ts';
+import { playRequests } from '../rollout/collect.ts';
+import { tasksFrom } from '../task/task-order.ts';
+import type { CreditedAction } from '../types/credit.ts';
+import type { Metrics } from '../types/metrics.ts';
+import type { Policy } from '../types/training-service.ts';
+import type { Action, Trajectory } from '../types/trajectory.ts';
+import { actionPart, datumOf } from '../update/assemble-data.ts';
+import { updatePolicy } from '../update/update-policy.ts';
+import { coachMetrics } from './coach-metrics.ts';
+import { playAndJudge } from './play-and-judge.ts';
+import { createStage, type Judged, publishAll, type Training, type Watch } from './training.ts';
+
+/** How a method turns what a step's plays came to into credit. */
+export type CreditRule = {
+  /** Whether the coach is asked about every action. */
+  readonly isCoached: boolean;
+  /** Metrics of its own come with the credit. */
+  readonly assign: (judged: Judged, evidence: Evidence) => Credit;
+};
+
+/** What the policies say of a step's actions, by action id. */
+export type Evidence = Required<Pick<CreditInput, 'referenceLogprobs' | 'values'>>;
+
+/**
+ * One step of a method that takes policy gradients: the team plays, actions are judged and credited by the method's rule,
+ * and every agent's policy takes optimiser steps on its own actions.
+ */
+export async function policyGradientStep(
+  training: Training,
+  step: number,
+  { isCoached, assign }: CreditRule,
+): Promise<Metrics> {
+  const { settings, policies, watch } = training;
+  const started = performance.now();
+  const tasks = tasksFrom(training.tasks, settings.seed, {
+    position: (step - 1) * settings.tasksPerStep,
+    count: settings.tasksPerStep,
+  });
+  training.run.rescores.recordTasks(tasks);
+  const samplers = await publishAll(policies);
+  const stage = createStage(training, {
+    scope: String(step),
+    samplers,
+    temperature: settings.temperature,
+    ...(settings.filters && { filters: settings.filters }),
+  });
+  const requests = playRequests(tasks, settings.samplesPerTask);
+  const judged = await playAndJudge(training, stage, requests, { coached: isCoached });
+  const playSeconds = (performance.now() - started) / 1000;
+
+  watch.waiting('the update', 0, policies.size);
+  const referenceLogprobs = await scoreUnderReference(training.reference, judged.trajectories);
+  training.run.rescores.recordReferences(referenceLogprobs);
+  const values = await criticValues(training, judged.trajectories);
+  const { credited, metrics } = assign(judged, { referenceLogprobs, values });
+  const updates = await updateAll(training, step, credited);
+  return {
+    ...rolloutMetrics(judged, stage.finished.size),
+    ...agentMetrics(judged, [...policies.keys()]),
+    ...(isCoached ? coachMetrics(training, stage.scope, judged) : {}),
+    ...metrics,
+    ...updates,
+    'live-tensors': training.service.counters().liveTensors ?? 0,
+    'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
+    ...memoryMetrics(training.service.counters()),
+    'play-seconds': playSeconds,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+/** Where the engine says: memory of `weights`, `adapters`, `optimizers`, `cache` and `activations`, in MiB. */
+function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
+  const parts = {
+    weights: counters.weightBytes,
+    adapters: counters.adapterBytes,
+    optimizers: counters.optimizerBytes,
+    cache: counters.cacheBytes,
+    activations: counters.activationBytes,
+  };
+  const known = Object.entries(parts).flatMap(([name, bytes]) =>
+    bytes === undefined ? [] : [[`${name}-mebibytes`, bytes / 2 ** 20] as const],
+  );
+  return Object.fromEntries(known);
+}
+
+/** Log-probability of every sampled token under the reference policy, by action id. */
+async function scoreUnderReference(
+  reference: Policy,
+  trajectories: readonly Trajectory[],
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const actions = trajectories.flatMap(({ failure, actions: played }) => (failure ? [] : played));
+  if (actions.length === 0) return new Map();
+  const { logprobs } = await reference.forward(actions.map(datumOf)).result;
+  const entryOf = (action: Action, row: number) =>
+    [action.id, actionPart(action, logprobs[row] as Float32Array)] as const;
+  return new Map(actions.map(entryOf));
+}
+
+/** What each trained agent's critic predicts before every sampled token, by action id; empty where there are no critics. */
+async function criticValues(
+  training: Training,
+  trajectories: readonly Trajectory[],
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const values = new Map<string, Float32Array>();
+  if (training.settings.update.critic === undefined) return values;
+  const played = trajectories.flatMap(({ failure, actions }) => (failure ? [] : actions));
+  for (const [policy, agents] of agentsByPolicy(training)) {
+    const own = played.filter(({ agent, tokens }) => agents.includes(agent) && tokens.length > 0);
+    if (own.length === 0) continue;
+    const { values: predicted = [] } = await policy.forward(own.map(datumOf)).result;
+    for (const [row, action] of own.entries()) {
+      values.set(action.id, actionPart(action, predicted[row] as Float32Array));
+    }
+  }
+  return values;
+}
+
+async function updateAll(
+  training: Training,
+  step: number,
+  credited: readonly CreditedAction[],
+): Promise<Metrics> {
+  const { settings, watch } = training;
+  const learningRate = settings.learningRateAt(step);
+  const metrics: Record<string, number> = { 'learning-rate': learningRate };
+  const trained = agentsByPolicy(training);
+  let done = 0;
+  for (const [policy, agents] of trained) {
+    const { id } = policy;
+    const own = credited.filter(({ action }) => agents.includes(action.agent));
+    const updated = await updatePolicy(policy, own, {
+      ...settings.update,
+      adam: { ...settings.update.adam, learningRate },
+      seed: seedFor(settings.seed, 'update', step, id),
+      logprobGapLimit: settings.logprobGapLimit,
+    });
+    if (step === 1) noteRatio(watch, id, updated);
+    for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
+    watch.waiting('the update', ++done, trained.size);
+  }
+  return metrics;
+}
+
+/** Every step is checked; the first one says so. */
+function noteRatio(watch: Watch, policy: string, updated: Metrics): void {
+  const gap = updated['logprob-gap'];
+  if (gap === undefined) return;
+  watch.note(
+    `ratio-is-one check, ${policy}: max |log-prob(sampler) − log-prob(trainer)| = ${gap.toExponential(1)}`,
+  );
+}
+
+/** Every policy that is trained, with the agents that play it: one each, or all where they share an adapter. */
+function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, readonly string[]> {
+  const trained = [...policies].filter(([agent]) => !settings.frozen.includes(agent));
+  const grouped = Map.groupBy(trained, ([, policy]) => policy);
+  return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
+}
+
+/** `score/<agent>` (mean points), `action-tokens/<agent>` (mean length), `truncated/<agent>` (share cut by length). */
+function agentMetrics({ trajectories, feedback }: Judged, agents: readonly string[]): Metrics {
+  const metrics: Record<string, number> = {};
+  const played = trajectories.flatMap(({ failure, actions }) => (failure ? [] : actions));
+  for (const agent of agents) {
+    const own = played.filter((action) => action.agent === agent);
+    if (own.length === 0) continue;
+    const scores = own.flatMap(({ id }) => {
+      const verdict = feedback.get(id);
+      return verdict?.kind === 'scored' ? verdict.score : [];
+    });
+    if (scores.length > 0) metrics[`score/${agent}`] = meanOf(scores);
+    metrics[`action-tokens/${agent}`] = meanOf(own.map(({ tokens }) => tokens.length));
+    metrics[`truncated/${agent}`] = meanOf(own.map(({ stop }) => (stop === 'length' ? 1 : 0)));
+  }
+  return metrics;
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function rolloutMetrics({ trajectories, outcomes }: Judged, replayed: number): Metrics {
+  const actions = trajectories.flatMap((trajectory) => trajectory.actions);
+  const graded = [...outcomes.values()];
+  const failed = trajectories.filter(({ failure }) => failure).length;
+  const metrics: Record<string, number> = {
+    plays: trajectories.length,
+    failed,
+    'sampled-tokens': actions.reduce((sum, { tokens }) => sum + tokens.length, 0),
+  };
+  if (graded.length > 0) {
+    // As in an evaluation, a play that broke has not solved its task.
+    metrics.accuracy = graded.filter(({ correct }) => correct).length / (graded.length + failed);
+  }
+  if (replayed > 0) metrics['replayed-actions'] = replayed;
+  return metrics;
+}
