@@ -7,7 +7,7 @@
 const floors = [
   ['types', 'errors.ts', 'random.ts'],
   ['engine', 'tokenizer', 'service', 'tools', 'sandbox', 'run'],
-  ['task', 'rollout', 'coach', 'credit', 'update', 'checkpoint'],
+  ['task', 'dsbench', 'rollout', 'coach', 'credit', 'update', 'checkpoint'],
   ['methods', 'train.ts', 'evaluate.ts'],
   ['config', 'wiring.ts', 'wire-coach.ts', 'create-sandbox.ts'],
   ['commands', 'cli.ts', 'dashboard', 'index.ts'],
