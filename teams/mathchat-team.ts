@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type ActResult, defineTeam } from '../src/rollout/team.ts';
-import { withoutThinking } from '../src/tools/parse-tool-calls.ts';
+import { opensThought, splitThinking } from '../src/tools/split-thinking.ts';
 
 function loadPrompt(name: string): string {
   return readFileSync(new URL(`mathchat/${name}.md`, import.meta.url), 'utf8').trim();
@@ -27,8 +27,8 @@ const noWords = '(No words: the reply was empty, or it was cut off inside its th
  * opens the thought itself (Qwen3-Thinking, R1) never write `<think>`: there the observation ends with it.
  */
 function spoken({ text, actions }: ActResult): string {
-  const startsInThought = /<think>\s*$/.test(actions.at(-1)?.observationText ?? '');
-  const words = withoutThinking(startsInThought ? `<think>${text}` : text).trim();
+  const isThinking = opensThought(actions.at(-1)?.observationText ?? '');
+  const words = splitThinking(text, { isThinking }).said.trim();
   return words === '' ? noWords : words;
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { withoutThinking } from '../tools/parse-tool-calls.ts';
+import { splitThinking } from '../tools/split-thinking.ts';
 
 const BLAMES = ['none', 'self', 'upstream', 'tool', 'task'] as const;
 
@@ -57,7 +57,7 @@ export function parseVerdict(
   reply: string,
   options: { readonly isAnswerShown: boolean },
 ): ParsedReply {
-  const text = withoutThinking(reply);
+  const { said: text } = splitThinking(reply);
   const json = jsonObject(text);
   const parsed = json === undefined ? parseTextVerdict(text) : parseJsonVerdict(json, text);
   if (parsed.verdict === undefined || options.isAnswerShown) return parsed;

@@ -1,9 +1,9 @@
 import { BoundaryError } from '../errors.ts';
+import { opensThought, type SplitText, splitThinking } from '../tools/split-thinking.ts';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { ToolResult } from '../types/tool.ts';
 import type { Action } from '../types/trajectory.ts';
 import { defuse, elide } from './quote-material.ts';
-import { splitThinking } from './split-thinking.ts';
 
 /** What the coach is told about an agent of the team. */
 export type AgentBrief = {
@@ -134,8 +134,14 @@ function renderEarlier({ earlier }: CoachRequest, fenced: Fenced): string {
   return earlier.map((action) => renderEarlierAction(action, fenced)).join('\n');
 }
 
+/** An action's thoughts and words; words alone stay as they were written. */
+function partsOf({ text, observationText }: Action): SplitText {
+  const parts = splitThinking(text, { isThinking: opensThought(observationText) });
+  return parts.thinking === undefined ? parts : { ...parts, said: parts.said.trim() };
+}
+
 function renderEarlierAction(action: Action, fenced: Fenced): string {
-  const { thinking, said } = splitThinking(action.text, action.observationText);
+  const { thinking, said } = partsOf(action);
   const left = thinking === undefined ? '' : ' (its thoughts are left out)';
   const tools = action.toolResults.map((result) =>
     renderResult(result, { limit: KEPT.earlierTool, fenced }),
@@ -147,7 +153,7 @@ function renderEarlierAction(action: Action, fenced: Fenced): string {
 }
 
 function renderWritten(action: Action, fenced: Fenced): string {
-  const { thinking, said, isUnfinished } = splitThinking(action.text, action.observationText);
+  const { thinking, said, isUnfinished } = partsOf(action);
   const thought =
     thinking === undefined
       ? []

@@ -1,7 +1,7 @@
 import { BoundaryError, messageOf } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { formatToolResult } from '../tools/format-tool-result.ts';
+import { formatToolResults } from '../tools/format-tool-result.ts';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { Message } from '../types/message.ts';
 import type { Workspace, Workspaces } from '../types/sandbox.ts';
@@ -180,7 +180,7 @@ function createAgent(play: Play, name: string): Agent {
       actions.push(action);
       current = afterAction(current, action);
       if (action.toolResults.length === 0) break;
-      toolOutput = action.toolResults.map((result) => formatToolResult(result)).join('\n');
+      toolOutput = formatToolResults(action.toolResults);
       const reply: Message = { role: 'tool', content: toolOutput };
       current = extendConversation(play.stage.tokenizer, current, [reply]);
     }

@@ -31,16 +31,51 @@ export async function runTools(
   });
   const toolResults: ToolResult[] = [];
   // One after another: a later call of the same action may rely on what an earlier one did.
-  for (const call of toolCalls) {
-    const tool = said.allowed.includes(call.tool) ? tools.get(call.tool) : undefined;
-    const result = await runTool(call, tool, { ...options, allowed: said.allowed });
-    if (result.status === 'infrastructure') {
-      const message = `${result.tool} could not run for ${said.agent}: ${result.output}`;
+  for (const calls of callsInTurn(toolCalls)) {
+    const [first] = calls;
+    const tool = said.allowed.includes(first.tool) ? tools.get(first.tool) : undefined;
+    const inputs = calls.map(({ input }) => input);
+    const results =
+      tool?.runTogether && calls.length > 1
+        ? await tool.runTogether(inputs, options)
+        : await runEach(calls, tool, { ...options, allowed: said.allowed });
+    const failed = results.find(({ status }) => status === 'infrastructure');
+    if (failed !== undefined) {
+      const message = `${failed.tool} could not run for ${said.agent}: ${failed.output}`;
       throw new BoundaryError('tool', message);
     }
-    toolResults.push(result);
+    toolResults.push(...results);
   }
   return { toolCalls, toolResults };
+}
+
+type Calls = readonly [ToolCall, ...ToolCall[]];
+
+/** Calls in their order, those together that follow one another to the same tool and can be made. */
+function callsInTurn(calls: readonly ToolCall[]): readonly Calls[] {
+  const turns: [ToolCall, ...ToolCall[]][] = [];
+  for (const call of calls) {
+    const before = turns.at(-1);
+    const isMore = before?.[0].tool === call.tool;
+    if (isMore && call.invalid === undefined && before[0].invalid === undefined) before.push(call);
+    else turns.push([call]);
+  }
+  return turns;
+}
+
+async function runEach(
+  calls: Calls,
+  tool: Tool | undefined,
+  options: ToolCallOptions & { readonly allowed: readonly string[] },
+): Promise<readonly ToolResult[]> {
+  const results: ToolResult[] = [];
+  for (const call of calls) {
+    const result = await runTool(call, tool, options);
+    results.push(result);
+    // It fails the play, whatever the others would give.
+    if (result.status === 'infrastructure') break;
+  }
+  return results;
 }
 
 async function runTool(

@@ -32,4 +32,15 @@ describe('formatToolResult', () => {
       '1\n------\n[error]\n2',
     );
   });
+
+  it('shares the limit of an action among its results, and short ones leave theirs to the long', () => {
+    const results = [result('ok', 'a'), result('ok', 'bcdefghij'), result('ok', 'klmnopqrs')];
+    const shown = formatToolResults(results, { limit: 9 });
+    expect(shown.split('\n------\n')).toEqual([
+      'a',
+      'bc\n[… 5 characters left out …]\nij',
+      'kl\n[… 5 characters left out …]\nrs',
+    ]);
+    expect(formatToolResults(results, { limit: 19 })).not.toContain('left out');
+  });
 });

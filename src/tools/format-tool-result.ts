@@ -21,10 +21,30 @@ export function formatToolResult(
   return output === '' ? `[${result.status}]` : `[${result.status}]\n${output}`;
 }
 
-/** The results of one action's calls, apart by a line of six dashes. */
+/**
+ * The results of one action's calls, apart by a line of six dashes.
+ *
+ * @param options.limit characters of all outputs together; short ones leave their share to the others
+ */
 export function formatToolResults(
   results: readonly ToolResult[],
   options: { readonly limit?: number } = {},
 ): string {
-  return results.map((result) => formatToolResult(result, options)).join('\n------\n');
+  const limit = longestShown(
+    results.map(({ output }) => output.trimEnd().length),
+    options.limit ?? defaultLimit,
+  );
+  return results.map((result) => formatToolResult(result, { limit })).join('\n------\n');
+}
+
+/** The length to which outputs are cut so that all of them together have at most `room` characters. */
+function longestShown(lengths: readonly number[], room: number): number {
+  let left = room;
+  const sorted = lengths.toSorted((a, b) => a - b);
+  for (const [at, length] of sorted.entries()) {
+    const share = Math.floor(left / (sorted.length - at));
+    if (length > share) return share;
+    left -= length;
+  }
+  return room;
 }

@@ -25,9 +25,19 @@ describe('parseToolCalls', () => {
     expect(parseToolCalls('```python print(1)``` is inline')).toEqual([]);
   });
 
-  it('joins the fences of one action into one program, in order', () => {
+  it('takes each Python fence of an action as a call, in order', () => {
     const text = `${fence('x = 1')}\nthen\n${fence('echo', 'bash')}\n${fence('print(x)', 'py')}`;
-    expect(parseToolCalls(text)).toEqual([{ tool: 'python', input: 'x = 1\nprint(x)' }]);
+    expect(parseToolCalls(text)).toEqual([
+      { tool: 'python', input: 'x = 1' },
+      { tool: 'python', input: 'print(x)' },
+    ]);
+  });
+
+  it('does not take a tag of thoughts in a string of code for one', () => {
+    const code = 'print("</think>")\nprint("<think>")';
+    expect(parseToolCalls(`<think>hm</think>\n${fence(code)}`)).toEqual([
+      { tool: 'python', input: code },
+    ]);
   });
 
   it('refuses a name that is no name, and does not pass it on', () => {
@@ -69,8 +79,10 @@ describe('parseToolCalls', () => {
 
   it('runs a block left open by an agent that ended its turn, not one that was cut off', () => {
     const open = `${fence('x = 1')}\nthen\n\`\`\`py\nprint(x)\n`;
-    expect(parseToolCalls(open)).toEqual([{ tool: 'python', input: 'x = 1\nprint(x)' }]);
+    const whole = { tool: 'python', input: 'x = 1' };
+    expect(parseToolCalls(open)).toEqual([whole, { tool: 'python', input: 'print(x)' }]);
     expect(parseToolCalls(open, { isCut: true })).toEqual([
+      whole,
       { tool: 'python', input: 'print(x)\n', invalid: expect.stringMatching(/cut off/) },
     ]);
     expect(parseToolCalls(fence('x = 1'), { isCut: true })).toHaveLength(1);

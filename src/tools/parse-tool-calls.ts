@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import type { ToolCall } from '../types/tool.ts';
+import { splitThinking } from './split-thinking.ts';
 
 // Some models write the arguments as a JSON string; Llama's templates call them parameters.
 const argumentsSchema = z.union([z.record(z.string(), z.unknown()), z.string()]);
@@ -18,16 +19,6 @@ const callSchema = z
 
 function invalid(tool: string, input: string, reason: string): ToolCall {
   return { tool, input, invalid: reason };
-}
-
-/**
- * The text that may be acted on: thoughts are not. An unclosed `<think>` hides the rest; a `</think>` without its start
- * (the template wrote the start) hides what stands before it.
- */
-export function withoutThinking(text: string): string {
-  const closed = text.replace(/<think>[\s\S]*?<\/think>/g, '');
-  const afterStray = closed.split('</think>').at(-1) ?? '';
-  return afterStray.split('<think>')[0] ?? '';
 }
 
 function parseArguments(argumentsOrText: Record<string, unknown> | string): string {
@@ -105,13 +96,17 @@ function isPython(language: string): boolean {
 /** An agent that ended its turn inside a block meant the block to end there; one that was cut off has written half. */
 function parseFences(text: string, isCut: boolean): ToolCall[] {
   const { programs, unclosed } = readFences(text);
-  if (unclosed !== undefined && isCut)
-    return [invalid('python', unclosed, 'the ```python block was cut off by the length limit')];
-  const all = unclosed === undefined ? programs : [...programs, unclosed.trimEnd()];
-  const written = all.filter((program) => program.trim() !== '');
-  if (all.length > 0 && written.length === 0)
+  const isHalf = unclosed !== undefined && isCut;
+  const whole = unclosed === undefined || isCut ? programs : [...programs, unclosed.trimEnd()];
+  const written = whole.filter((program) => program.trim() !== '');
+  const calls = written.map((program): ToolCall => ({ tool: 'python', input: program }));
+  if (isHalf) {
+    const reason = 'the ```python block was cut off by the length limit';
+    return [...calls, invalid('python', unclosed, reason)];
+  }
+  if (whole.length > 0 && calls.length === 0)
     return [invalid('python', '', 'the ```python block is empty')];
-  return written.length === 0 ? [] : [{ tool: 'python', input: written.join('\n') }];
+  return calls;
 }
 
 /** Marks that a Llama writes around a call to one of its built-in tools. */
@@ -132,9 +127,8 @@ function parseLlamaCall(text: string): ToolCall | undefined {
 /**
  * The tool calls in an agent's text; none means that the agent's round is done.
  *
- * `<tool_call>` blocks (Qwen) win over a turn that is one call (Llama), and that over fences. All Python fences of one
- * action are one program, run in order, so that they share state. What cannot be read becomes a call with `invalid`
- * saying why, to be shown to the agent.
+ * `<tool_call>` blocks (Qwen) win over a turn that is one call (Llama), and that over fences. Each Python fence is a call.
+ * What cannot be read becomes a call with `invalid` saying why, to be shown to the agent.
  *
  * @param options.isCut the length limit ended the text, so that a block left open is half a program
  * @param options.isThinking the template had opened `<think>` before the text
@@ -144,7 +138,7 @@ export function parseToolCalls(
   text: string,
   options: { readonly isCut?: boolean; readonly isThinking?: boolean } = {},
 ): ToolCall[] {
-  const visible = withoutThinking(options.isThinking ? `<think>${text}` : text);
+  const { said: visible } = splitThinking(text, { isThinking: options.isThinking ?? false });
   if (visible.includes('<tool_call>') || visible.includes('</tool_call>'))
     return parseJsonCalls(visible);
   const llamaCall = parseLlamaCall(visible);

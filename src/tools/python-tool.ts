@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import type { Execution, FileChanges, Sandbox } from '../types/sandbox.ts';
 import type { Tool, ToolCallOptions, ToolResult } from '../types/tool.ts';
+import { endsOfBlocks, joinBlocks } from './python-blocks.ts';
 
 /** What changed, without the contents: what a coach and a reader of the run are told. */
 function trailOf({ written, removed }: FileChanges): Pick<ToolResult, 'files'> {
@@ -19,9 +21,23 @@ async function execute(
     : workspace.run(sandbox, program, { actionId, ...given });
 }
 
+/** One program of all blocks: they share variables and the limits of one program. */
+async function executeTogether(
+  sandbox: Sandbox,
+  blocks: readonly string[],
+  options: ToolCallOptions,
+): Promise<readonly ToolResult[]> {
+  const mark = `block-${randomBytes(8).toString('hex')}`;
+  const execution = await execute(sandbox, joinBlocks(blocks, mark), options);
+  const ends = endsOfBlocks(execution, { count: blocks.length, mark });
+  const results = ends.map((end): ToolResult => ({ tool: 'python', ...end }));
+  const last = results.at(-1) as ToolResult;
+  return [...results.slice(0, -1), { ...last, ...trailOf(execution.changes) }];
+}
+
 /**
- * The tool `python`: each call is a program of its own in a sandbox, in the play's workspace; its output is what it
- * prints.
+ * The tool `python`: the calls of one action are one program in a sandbox, in the play's workspace; the output of each
+ * is what it prints. What the files of all of them changed stands with the last.
  */
 export function createPythonTool(sandbox: Sandbox): Tool {
   return {
@@ -30,6 +46,7 @@ export function createPythonTool(sandbox: Sandbox): Tool {
       const { changes, ...execution } = await execute(sandbox, input, options);
       return { tool: 'python', ...execution, ...trailOf(changes) };
     },
+    runTogether: (inputs, options) => executeTogether(sandbox, inputs, options),
     close: sandbox.close,
   };
 }

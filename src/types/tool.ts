@@ -40,6 +40,11 @@ export type Tool = {
   /** JSON schema of the arguments. */
   readonly parameters?: Readonly<Record<string, unknown>>;
   readonly run: (input: string, options: ToolCallOptions) => Promise<ToolResult>;
+  /** Runs calls of one action that follow one another and share state; one result each, in order. */
+  readonly runTogether?: (
+    inputs: readonly string[],
+    options: ToolCallOptions,
+  ) => Promise<readonly ToolResult[]>;
   readonly close: () => Promise<void>;
 };
 
