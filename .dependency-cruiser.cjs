@@ -9,7 +9,14 @@ const floors = [
   ['engine', 'tokenizer', 'service', 'tools', 'sandbox', 'run'],
   ['task', 'dsbench', 'rollout', 'coach', 'credit', 'update', 'checkpoint'],
   ['methods', 'train.ts', 'evaluate.ts'],
-  ['config', 'wiring.ts', 'wire-coach.ts', 'create-sandbox.ts'],
+  [
+    'config',
+    'wiring.ts',
+    'wire-coach.ts',
+    'wire-method.ts',
+    'wire-settings.ts',
+    'create-sandbox.ts',
+  ],
   ['commands', 'cli.ts', 'dashboard', 'index.ts'],
 ];
 

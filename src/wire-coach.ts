@@ -9,6 +9,7 @@ import { priceOf } from './coach/prices.ts';
 import type { AgentBrief } from './coach/render-request.ts';
 import type { ModelObject } from './coach/resolve-model.ts';
 import { openVerdictCache } from './coach/verdict-cache.ts';
+import { asksCoach } from './config/asks-coach.ts';
 import type { RunConfig } from './config/schema.ts';
 import { BoundaryError, messageOf } from './errors.ts';
 import type { Watch } from './methods/training.ts';
@@ -50,8 +51,8 @@ export const unaskedCoach: WiredCoach = {
  * @throws BoundaryError("config" or "coach") with the fix, before anything is played
  */
 export async function wireCoach(config: RunConfig, around: CoachSurroundings): Promise<WiredCoach> {
-  const { coach, credit } = config;
-  if (credit.source === 'outcome') return unaskedCoach;
+  const { coach } = config;
+  if (!asksCoach(config)) return unaskedCoach;
   const isOwn = typeof coach === 'function' || (typeof coach === 'object' && 'score' in coach);
   if (!isOwn) return wireModel(config, coach, around);
   const own = typeof coach === 'function' ? createFunctionCoach(coach) : coach;

@@ -9,9 +9,8 @@ import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
-import type { CreditOptions } from './credit/assign-credit.ts';
 import { BoundaryError } from './errors.ts';
-import type { HeldOutSet, Settings, Training, Watch } from './methods/training.ts';
+import type { HeldOutSet, Method, Training, Watch } from './methods/training.ts';
 import { seedFor } from './random.ts';
 import { agentNames } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
@@ -25,14 +24,17 @@ import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 import { type OpenTools, openTools } from './tools/open-tools.ts';
 import type { Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
-import type { Loss, Policy, SampleFilters, TrainingService } from './types/training-service.ts';
+import type { Policy, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
-import { learningRateAt } from './update/schedule.ts';
 import { freeCoachingKeys, unaskedCoach, type WiredCoach, wireCoach } from './wire-coach.ts';
+import { wireMethod } from './wire-method.ts';
+import { settingsOf } from './wire-settings.ts';
 
 /** A run with everything alive; `close` ends interpreters, engine and store. */
 export type Wired = {
   readonly training: Training;
+  /** One training step as the config's method does it. */
+  readonly method: Method;
   /** First step to do. */
   readonly from: number;
   /** Saves every agent's weights and optimiser; resolves to the checkpoint's name. */
@@ -141,6 +143,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       savePolicies(policies, { directory, step, keep: keepCheckpoints, configHash });
     return {
       training,
+      method: wireMethod(config).method,
       from: (restored?.step ?? 0) + 1,
       checkpoint,
       close: () => closeAll(closers),
@@ -314,74 +317,4 @@ async function savePolicies(
 function gradeAnswer(task: Task, trajectory: Trajectory): Outcome | undefined {
   if (task.answer === undefined || trajectory.answer === undefined) return undefined;
   return { trajectoryId: trajectory.id, ...gradeMath(trajectory.answer, task.answer) };
-}
-
-function filtersOf({ topK, topP, minP }: RunConfig['rollout']): SampleFilters {
-  return {
-    ...(topK !== undefined && { topK }),
-    ...(topP !== undefined && { topP }),
-    ...(minP !== undefined && { minP }),
-  };
-}
-
-function lossOf(update: RunConfig['update']): Loss {
-  const { loss, clipLow, clipHigh, dualClip, entropyCoefficient } = update;
-  const kl = { coefficient: update.klCoefficient, estimator: update.klEstimator };
-  const terms = { entropyCoefficient, ...(kl.coefficient > 0 && { kl }) };
-  switch (loss) {
-    case 'ppo':
-      return { kind: loss, clipLow, clipHigh, ...(dualClip && { dualClip }), ...terms };
-    case 'cispo':
-    case 'gspo':
-      return { kind: loss, clipLow, clipHigh, ...terms };
-    case 'importance_sampling':
-      return { kind: loss, ...terms };
-  }
-}
-
-/** How a config turns verdicts or outcomes into advantages. */
-export function creditOptionsOf({ credit }: RunConfig): CreditOptions {
-  const { source, estimator, klCoefficient, gamma, sigmaFloor } = credit;
-  return { credit: source, estimator, klCoefficient, gamma, sigmaFloor };
-}
-
-function settingsOf(config: RunConfig): Settings {
-  const { rollout, update, training, evaluation, coaching } = config;
-  const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
-  const { steps } = training;
-  const rate = (step: number) =>
-    learningRateAt(learningRate, schedule, { step, steps, warmupSteps });
-  return {
-    seed: config.seed,
-    steps,
-    tasksPerStep: rollout.tasksPerStep,
-    samplesPerTask: rollout.samplesPerTask,
-    temperature: rollout.temperature,
-    filters: filtersOf(rollout),
-    concurrency: rollout.concurrency,
-    playTimeoutMs: rollout.playTimeoutSeconds * 1000,
-    maxActions: rollout.maxActions,
-    maxActionTokens: rollout.maxActionTokens ?? Number.POSITIVE_INFINITY,
-    frozen: training.frozen ?? [],
-    failedShareLimit: rollout.failedShareLimit,
-    unscoredShareLimit: coaching.unscoredShareLimit,
-    coachConcurrency: coaching.concurrency,
-    showOutcome: coaching.showOutcome,
-    logprobGapLimit: update.logprobGapLimit,
-    credit: creditOptionsOf(config),
-    update: {
-      loss: lossOf(update),
-      average: update.average,
-      behaviourRatioLimit: update.behaviourRatioLimit,
-      epochs: update.epochs,
-      miniBatches: update.miniBatches,
-      adam: {
-        ...{ learningRate, beta1, beta2, eps },
-        weightDecay: update.weightDecay,
-        maxGradNorm: update.maxGradNorm,
-      },
-    },
-    learningRateAt: rate,
-    evaluation,
-  };
 }

@@ -14,6 +14,7 @@ import {
   totalMemory,
 } from '../service/local/plan-memory.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { wireMethod } from '../wire-method.ts';
 import { readHeldOut, readTrainingTasks, wire } from '../wiring.ts';
 
 /** How often and how long everything is done in a run, at most: every action at its limit. */
@@ -56,7 +57,7 @@ const dry = { tasks: 4, actionTokens: 32 };
 
 /** @throws BoundaryError when a task file, the tokenizer or the model's `config.json` is missing or wrong */
 export async function workloadOf(config: RunConfig): Promise<Workload> {
-  const { rollout, training, evaluation, team } = config;
+  const { rollout, evaluation, team } = config;
   const [tasks, heldOut] = [await readTrainingTasks(config), await readHeldOut(config)];
   const tokenizer = await loadTokenizer(config.model.path);
   const prompts = [...tasks, ...heldOut.flatMap((set) => set.tasks)].map(({ prompt }) => prompt);
@@ -67,11 +68,11 @@ export async function workloadOf(config: RunConfig): Promise<Workload> {
   });
   const tokensPerPlay = sum(agents.map(({ maxTokens, maxTurns }) => maxTokens * maxTurns));
   const { config: model } = await openModelFolder(config.model.path);
-  const evaluations =
-    2 + (evaluation.every > 0 ? Math.ceil(training.steps / evaluation.every) - 1 : 0);
+  const { steps } = wireMethod(config);
+  const evaluations = 2 + (evaluation.every > 0 ? Math.ceil(steps / evaluation.every) - 1 : 0);
   const heldOutTasks = sum(heldOut.map((set) => set.tasks.length));
   return {
-    steps: training.steps,
+    steps,
     playsPerStep: rollout.tasksPerStep * rollout.samplesPerTask,
     actionsPerPlay: [agents.length, sum(agents.map(({ maxTurns }) => maxTurns))],
     tokensPerPlay,
@@ -164,6 +165,7 @@ function dryConfig(config: RunConfig): RunConfig {
     ...config,
     tasks,
     coach: ({ action }) => action.tokens.length % 11,
+    method: { kind: 'mappa' },
     credit: { ...config.credit, source: 'coach' },
     coaching: { ...config.coaching, budget: { whenSpent: 'pause' }, cache: false },
     rollout: {

@@ -11,7 +11,7 @@ import type { Estimate } from '../run/estimate.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { CoachUsage } from '../types/feedback.ts';
 import { verdictKeysOf, wireCoach } from '../wire-coach.ts';
-import { creditOptionsOf } from '../wiring.ts';
+import { creditOptionsOf } from '../wire-settings.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, screenFor } from './progress.ts';
 
@@ -71,8 +71,11 @@ async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdict
   const chosen = await chooseCoach(choice);
   const config = configOfRun(run.resolvedConfig, chosen, {
     where: run.directory,
-    // No cache: asking the same coach again is how its noise is measured.
-    overrides: ['credit.source=coach', 'coaching.cache=false', ...repeated(request, 'set')],
+    // Whatever the run asked its coach; and no cache: asking the same coach again is how its noise is measured.
+    overrides: [
+      ...['method=mappa', 'credit.source=coach', 'coaching.cache=false'],
+      ...repeated(request, 'set'),
+    ],
   });
   const label = optional(request, 'as') ?? coachName(chosen.coach);
   run.rescores.claimLabel(label, {

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { writeReport } from '../dashboard/report.ts';
 import { type Evaluation, summarizeEvaluation } from '../evaluate.ts';
-import { mappaStep } from '../methods/mappa.ts';
 import type { Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
 import { gainBetween } from '../run/accuracy.ts';
@@ -51,11 +50,11 @@ export async function runTraining(
   options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
 ): Promise<TrainingResult> {
   const started = performance.now();
-  const { training, from, checkpoint, close } = await wire(config, options);
+  const { training, method, from, checkpoint, close } = await wire(config, options);
   const report = join(options.directory, 'report.html');
   try {
     if (from > 1) options.watch.note(`resuming after step ${from - 1}`);
-    await train(training, mappaStep, { from, checkpoint });
+    await train(training, method, { from, checkpoint });
     writeReport(training.run, report);
     return {
       run: options.directory,

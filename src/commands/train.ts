@@ -3,6 +3,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { describeUsage } from '../methods/coach-metrics.ts';
 import { agentNames } from '../rollout/team.ts';
 import type { CoachUsage } from '../types/feedback.ts';
+import { wireMethod } from '../wire-method.ts';
 import { type Command, optional, repeated } from './command.ts';
 import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, duration, percent, screenFor } from './progress.ts';
@@ -32,7 +33,7 @@ export const trainCommand: Command = {
     const resume = request.values.resume === true;
     refuseWrongDirectory(directory, { resume, what: 'run' });
     const watch = createProgress(screenFor(request.json ? process.stderr : process.stdout), {
-      steps: config.training.steps,
+      steps: wireMethod(config).steps,
       agents: agentNames(config.team),
     });
     const kept = `what was finished is in ${directory}; the same command with --resume goes on`;

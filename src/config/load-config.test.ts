@@ -87,6 +87,21 @@ test.each([
   expect(() => resolveConfig({ ...minimal, ...change } as RunInput, options)).toThrow(sentence);
 });
 
+test('a method is named by its word, a method that is none is refused, and a coach is wanted where it asks one', () => {
+  const { coach: _, ...uncoached } = minimal;
+  const named = resolveConfig({ ...minimal, method: 'mappa' }, options);
+  expect(named.method).toEqual({ kind: 'mappa' });
+  const withKey = ['method.kinds=3'];
+  expect(() => resolveConfig(minimal, { ...options, overrides: withKey })).toThrow(/method/);
+  const mapa = ['method=mapa'];
+  expect(() => resolveConfig(minimal, { ...options, overrides: mapa })).toThrow(
+    /method\.kind: expected mappa/,
+  );
+  expect(() => resolveConfig(uncoached, options)).toThrow(/coach: expected .*but it is missing/);
+  const overrides = ['credit.source=outcome'];
+  expect(resolveConfig(uncoached, { ...options, overrides }).coach).toBe('none');
+});
+
 test('several held-out sets by name: each path is resolved, and one can be replaced by an override', () => {
   const input = { ...minimal, tasks: { train: 'a.json', heldOut: { amc: 'amc.json', own: 'x' } } };
   const overrides = ['tasks.heldOut.own=/elsewhere/own.json'];

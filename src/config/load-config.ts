@@ -7,7 +7,9 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
 import { hashOf } from '../run/configuration.ts';
 import type { Task } from '../types/task.ts';
+import { asksCoach } from './asks-coach.ts';
 import {
+  coachExpectation,
   type HeldOutChoice,
   heldOutSets,
   type RunConfig,
@@ -82,6 +84,9 @@ function withVariant(config: RunConfig, where: string): RunConfig {
   const playing = { ...config, team: chosen ?? team };
   // A name of the whole team stays right in a variant that leaves its agent out.
   checkAgents(playing, [...agentNames(playing.team), ...agentNames(team)], where);
+  if (playing.coach === 'none' && asksCoach(playing)) {
+    throw new BoundaryError('config', `${where}: coach: ${coachExpectation}, but it is missing`);
+  }
   return playing;
 }
 
@@ -244,14 +249,17 @@ function knownKeys(path: readonly PropertyKey[]): string[] {
   return Object.keys(shapeOf(schema) ?? {});
 }
 
+/** Keys of a schema; of a choice among several, those of all. */
 function shapeOf(schema: unknown): Tree | undefined {
-  const shape = (schema as { shape?: unknown } | undefined)?.shape;
+  const { shape, options } = (schema ?? {}) as { shape?: unknown; options?: unknown };
+  if (Array.isArray(options)) return Object.assign({}, ...options.map(shapeOf));
   return isPlain(shape) || typeof shape === 'object' ? (shape as Tree) : undefined;
 }
 
 function unwrap(schema: unknown): unknown {
-  const inner = (schema as { unwrap?: () => unknown } | undefined)?.unwrap;
-  return typeof inner === 'function' ? inner.call(schema) : schema;
+  const { unwrap: inner, out } = (schema ?? {}) as { unwrap?: () => unknown; out?: unknown };
+  if (out !== undefined) return unwrap(out);
+  return typeof inner === 'function' ? unwrap(inner.call(schema)) : schema;
 }
 
 /** Tasks as they were read. */

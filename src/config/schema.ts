@@ -4,6 +4,7 @@ import { agentNames, type Team } from '../rollout/team.ts';
 import type { Coach, CoachRequest } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
+import { type MethodInput, methodSchema } from './method-schema.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -19,7 +20,7 @@ export type CoachVerdict =
 /** A language model object of the AI SDK. */
 export type LanguageModelObject = Exclude<LanguageModel, string>;
 
-/** Who may be named as coach. */
+/** Who may be named as coach; the word `none` for nobody. */
 export type CoachChoice = string | Coach | CoachFunction | LanguageModelObject;
 
 const agent = z.strictObject({
@@ -55,12 +56,16 @@ function isTeam(value: unknown): boolean {
   );
 }
 
+/** What `coach` must be where a method asks one. */
+export const coachExpectation =
+  'expected a model name such as "google/gemini-2.5-flash", an AI SDK model, a coach, or a function';
+
 const coach = z.custom<CoachChoice>(
   (value) =>
-    (typeof value === 'string' && value.includes('/')) ||
+    (typeof value === 'string' && (value.includes('/') || value === 'none')) ||
     typeof value === 'function' ||
     (typeof value === 'object' && value !== null && ('score' in value || 'modelId' in value)),
-  'expected a model name such as "google/gemini-2.5-flash", an AI SDK model, a coach, or a function',
+  coachExpectation,
 );
 
 const task = z.looseObject({
@@ -352,7 +357,10 @@ export const runSchema = z.strictObject({
     sample: count.optional(),
     heldOut: heldOut.optional(),
   }),
-  coach,
+  /** Absent only where the method asks none. */
+  coach: coach.default('none'),
+  /** Who plays, who judges and what is trained on. */
+  method: methodSchema.default({ kind: 'mappa' }),
   coaching: coaching.prefault({}),
   /** Tools besides `python` that agents may name. */
   tools: z.array(ownTool).optional(),
@@ -364,7 +372,9 @@ export const runSchema = z.strictObject({
 });
 
 /** What a user writes: only what differs from the defaults. */
-export type RunInput = z.input<typeof runSchema>;
+export type RunInput = Omit<z.input<typeof runSchema>, 'method'> & {
+  readonly method?: MethodInput;
+};
 /** What a run works with: every key resolved. */
 export type RunConfig = z.output<typeof runSchema>;
 
