@@ -19,6 +19,7 @@
 
 #include "cached-pass.h"
 #include "dispatch.h"
+#include "traced-pass.h"
 
 namespace {
 
@@ -246,6 +247,38 @@ napi_value row_attend(const Call& call) {
   return hold(call.env, attend_rows(at, qkv.options()));
 }
 
+OptionalTensor optional_tensor(const Call& call, size_t index) {
+  const int64_t handle = call.integer(index);
+  return handle == 0 ? OptionalTensor() : OptionalTensor(tensors().get(handle));
+}
+
+napi_value hold_all(const Call& call, const std::vector<at::Tensor>& list) {
+  return from_list(call.env, list, [&](const at::Tensor& tensor) { return hold(call.env, tensor); });
+}
+
+// (input, gain, eps) -> handle
+napi_value traced_norm(const Call& call) {
+  return hold(call.env, traced::RmsNorm::apply(call.tensor(0), call.tensor(1), to_double(call.env, call.values[2])));
+}
+
+// (gateUp) -> handle
+napi_value traced_gate(const Call& call) { return hold(call.env, traced::Gate::apply(call.tensor(0))); }
+
+// (qkv, gains or 0, cosines, sines, eps, heads, keyValueHeads) -> [query, key, value]
+napi_value traced_heads(const Call& call) {
+  return hold_all(call, traced::SplitHeads::apply(call.tensor(0), optional_tensor(call, 1), call.tensor(2), call.tensor(3),
+                                                  to_double(call.env, call.values[4]), call.integer(5), call.integer(6)));
+}
+
+// (logits, targets) -> [log-probabilities, entropies]
+napi_value traced_choice(const Call& call) { return hold_all(call, traced::Choose::apply(call.tensor(0), call.tensor(1))); }
+
+// (input, weight, bias or residual or 0, a, b, scale) -> handle
+napi_value lora_linear(const Call& call) {
+  return hold(call.env, traced::LoraLinear::apply(call.tensor(0), call.tensor(1), optional_tensor(call, 2), call.tensor(3),
+                                                  call.tensor(4), to_double(call.env, call.values[5])));
+}
+
 struct Export {
   const char* name;
   Body body;
@@ -282,6 +315,11 @@ constexpr Export kExports[] = {
     {"rowNorm", row_norm},
     {"rowGate", row_gate},
     {"rowAttend", row_attend},
+    {"tracedNorm", traced_norm},
+    {"tracedGate", traced_gate},
+    {"tracedHeads", traced_heads},
+    {"tracedChoice", traced_choice},
+    {"loraLinear", lora_linear},
 };
 
 // The tensors among an export's arguments, for its error message: `backward(float32[2,3])`.

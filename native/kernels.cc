@@ -2,107 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
-// Vectors are inlined everywhere, so their calling convention does not matter.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
-#define INLINE inline __attribute__((always_inline))
-
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#endif
-#endif
-#ifndef SHUFFLE
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Integers{__VA_ARGS__})
-#endif
+#include "vectors.h"
 
 namespace kernels {
 namespace {
-
-typedef float Vector __attribute__((vector_size(64)));
-typedef float Quad __attribute__((vector_size(16)));
-typedef int32_t Integers __attribute__((vector_size(64)));
-
-INLINE Vector load(const float* from) {
-  Vector value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
-
-INLINE Quad load4(const float* from) {
-  Quad value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
-
-template <typename Any>
-INLINE void store(float* to, Any value) {
-  std::memcpy(to, &value, sizeof(value));
-}
-
-INLINE Vector all(float value) { return value - Vector{}; }
-
-INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
-
-// Sums of two vectors' neighbours, `a`'s and `b`'s in turns.
-INLINE Vector pair1(Vector a, Vector b) {
-  return SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
-         SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-}
-INLINE Vector pair2(Vector a, Vector b) {
-  return SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-         SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-}
-INLINE Vector pair4(Vector a, Vector b) {
-  return SHUFFLE(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
-         SHUFFLE(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-}
-INLINE Vector pair8(Vector a, Vector b) {
-  return SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-         SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-}
-
-INLINE Vector sums4(const Vector* v) { return pair2(pair1(v[0], v[1]), pair1(v[2], v[3])); }
-
-// Lane i of the result is the sum of vector i.
-INLINE Vector sums16(const Vector* v) {
-  return pair8(pair4(sums4(v), sums4(v + 4)), pair4(sums4(v + 8), sums4(v + 12)));
-}
-
-INLINE float sum_of(Vector value) {
-  const Vector zeros = {};
-  return pair8(pair4(pair2(pair1(value, zeros), zeros), zeros), zeros)[0];
-}
-
-INLINE float largest_of(Vector value) {
-  float most = value[0];
-  for (int lane = 1; lane < kLanes; lane++) most = std::max(most, value[lane]);
-  return most;
-}
-
-// eˣ to about one unit in the last place, after Cephes' expf.
-INLINE Vector exponential(Vector x) {
-  x = larger(x, all(-87.0f));
-  x = x < all(88.0f) ? x : all(88.0f);
-  const Vector rounder = all(12582912.0f);
-  const Vector n = (x * 1.44269504088896341f + rounder) - rounder;
-  const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vector p = all(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  const Vector fraction = p * (r * r) + r + 1.0f;
-  const Integers power = (__builtin_convertvector(n, Integers) + 127) << 23;
-  Vector scale;
-  std::memcpy(&scale, &power, sizeof(scale));
-  return fraction * scale;
-}
 
 // Inputs are summed in blocks of this many: a constant, so that a sum's order never depends on the batch.
 constexpr int64_t kInputBlock = 1024;
@@ -220,15 +126,6 @@ INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
       for (int64_t at = 0; at < job.outputs; at += kLanes) store(output + at, load(output + at) + inner * load(b + at));
     }
   }
-}
-
-INLINE float inverse_root(const float* input, int64_t width, float eps) {
-  Vector squares = {};
-  for (int64_t at = 0; at < width; at += kLanes) {
-    const Vector value = load(input + at);
-    squares += value * value;
-  }
-  return 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(width) + eps);
 }
 
 INLINE void norm_part(const Norm& job, int64_t begin, int64_t end) {
@@ -385,34 +282,14 @@ INLINE void gate_part(const Gating& job, int64_t begin, int64_t end) {
   constexpr Table kTable = {linear, low_rank, norm, place, attend, gate};                             \
   }
 
-KERNELS_FOR(portable, , 2)
-#if defined(__x86_64__)
-KERNELS_FOR(avx2, __attribute__((target("avx2,fma"))), 2)
-KERNELS_FOR(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512"))), 4)
-#endif
+FOR_EACH_PROCESSOR(KERNELS_FOR)
 
-}  // namespace
-
-namespace {
-
-const Table& choose() {
-  // For tests: the kernels of a lesser processor. What this one cannot run is not on offer.
-  const char* wanted = std::getenv("TEAMTUNE_KERNELS");
-  const auto may_be = [&](const char* name) { return wanted == nullptr || std::strcmp(wanted, name) == 0; };
-#if defined(__x86_64__)
-  if (may_be("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw")) {
-    return avx512::kTable;
-  }
-  if (may_be("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kTable;
-#endif
-  return portable::kTable;
-}
+constexpr const Table* kTables[] = {FOR_EACH_PROCESSOR(TABLE_OF)};
 
 }  // namespace
 
 const Table& table() {
-  static const Table& chosen = choose();
+  static const Table& chosen = *kTables[static_cast<int>(processor())];
   return chosen;
 }
 

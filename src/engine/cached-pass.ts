@@ -22,21 +22,8 @@ export type CachedRows = {
 
 type Layer = Decoder['layers'][number];
 
-/** Vectors of the kernels hold this many elements. */
-const lanes = 16;
-
 /**
- * Whether `runCachedRows` can run the decoder: float32 on the CPU, sizes that fill whole vectors. Then a row's bits
- * depend on its own sequence alone: not on the batch, on how the sequence was cut into passes, nor on the threads.
- */
-export function hasCachedRows({ config, dtype, device }: Decoder): boolean {
-  const { hiddenSize, intermediateSize, headDim } = config;
-  const sizes = [hiddenSize, intermediateSize, headDim];
-  return dtype === 'float32' && device === 'cpu' && sizes.every((size) => size % lanes === 0);
-}
-
-/**
- * Runs all layers and stores the rows' keys and values; nothing is recorded for `backward`.
+ * Runs all layers of a decoder with kernels and stores the rows' keys and values; nothing is recorded for `backward`.
  *
  * @returns hidden states [rows, hiddenSize] before the final norm. Caller frees
  */

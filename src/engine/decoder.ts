@@ -1,7 +1,7 @@
 import { BoundaryError } from '../errors.ts';
 import { aten, hasOperator } from './aten.ts';
 import { requireGrad } from './autograd.ts';
-import { addLora, type LinearGroup, type LoraRows, linearGroups } from './lora.ts';
+import { type LinearGroup, type LoraRows, linearGroups, productOf } from './lora.ts';
 import type { ModelConfig } from './model-config.ts';
 import { expectedWeights } from './model-folder.ts';
 import {
@@ -15,11 +15,11 @@ import {
   reshape,
   silu,
   split,
-  transpose,
 } from './ops.ts';
 import { RotaryTable, type Rotation, rotate } from './rotary.ts';
 import { keep, tidy } from './scope.ts';
 import { type Device, type DType, indexTensor, type Tensor } from './tensor.ts';
+import { tracedGate, tracedHeads, tracedNorm } from './traced-pass.ts';
 
 type Linear = { readonly weight: Tensor; readonly bias: Tensor | undefined };
 
@@ -45,6 +45,11 @@ export type Decoder = {
   readonly rotary: RotaryTable;
   /** int64 [heads + keyValueHeads]: 0 for each query head, then 1 for each key head. */
   readonly headKinds: Tensor;
+  /**
+   * Whether it runs on the addon's own kernels: float32 on the CPU, sizes that fill whole vectors. In sampling a row's bits
+   * then depend on its own sequence alone: not on the batch, on how the sequence was cut into passes, nor on the threads.
+   */
+  readonly hasKernels: boolean;
   /** Hugging Face name → weight, sharing memory with the tensors above. */
   readonly weights: ReadonlyMap<string, Tensor>;
 };
@@ -71,6 +76,7 @@ export function createDecoder(config: ModelConfig, weights: ReadonlyMap<string, 
     const decoder: Decoder = {
       config,
       ...placement,
+      hasKernels: fillsVectors(config, placement),
       embedding,
       layers,
       finalNorm: join(['model.norm.weight']),
@@ -86,6 +92,17 @@ export function createDecoder(config: ModelConfig, weights: ReadonlyMap<string, 
     for (const tensor of weights.values()) tensor.dispose();
     return decoder;
   });
+}
+
+/** Vectors of the kernels hold this many elements. */
+const lanes = 16;
+
+function fillsVectors(
+  { hiddenSize, intermediateSize, headDim }: ModelConfig,
+  { dtype, device }: { readonly dtype: DType; readonly device: Device },
+): boolean {
+  const sizes = [hiddenSize, intermediateSize, headDim];
+  return dtype === 'float32' && device === 'cpu' && sizes.every((size) => size % lanes === 0);
 }
 
 function headKindsOf(config: ModelConfig): number[] {
@@ -168,7 +185,10 @@ export function disposeDecoder(decoder: Decoder): void {
   decoder.rotary.dispose();
 }
 
-/** What attention sees of one layer, each [tokens, heads of its kind, headDim]; queries and keys are rotated. */
+/**
+ * What attention sees of one layer; queries and keys are rotated. Queries [tokens, heads, headDim]; keys and values
+ * [tokens, keyValueHeads, headDim] or, of a decoder with kernels, as queries: repeated for each query that sees them.
+ */
 export type LayerHeads = { readonly query: Tensor; readonly key: Tensor; readonly value: Tensor };
 
 /** Tokens in flat order, and how they attend to one another. */
@@ -201,28 +221,24 @@ export function runLayer(decoder: Decoder, pass: Pass, index: number, hidden: Te
   const layer = decoder.layers[index] as LayerWeights;
   const norm = normOf(decoder);
   const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
-    const output = baseLinear(layer.linears[group], input, residual);
-    return pass.lora === undefined
-      ? output
-      : addLora(output, input, pass.lora, { layer: index, group });
+    const base = { ...layer.linears[group], input, residual };
+    return productOf(base, pass.lora, { layer: index, group });
   };
   const qkv = project('qkv', rmsNorm(hidden, layer.inputNorm, norm));
   const heads = splitHeads(decoder, layer, qkv, pass.rotation);
   const attended = project('output', pass.attend(index, heads), hidden);
   const gateUp = project('gateUp', rmsNorm(attended, layer.postAttentionNorm, norm));
-  const width = decoder.config.intermediateSize;
-  const gated = multiply(silu(narrow(gateUp, 1, 0, width)), narrow(gateUp, 1, width, width));
-  return project('down', gated, attended);
+  return project('down', gate(decoder, gateUp), attended);
 }
 
-function normOf({ config }: Decoder): Norm {
-  return { size: config.hiddenSize, eps: config.rmsNormEps };
+function gate({ config, hasKernels }: Decoder, gateUp: Tensor): Tensor {
+  if (hasKernels) return tracedGate(gateUp);
+  const width = config.intermediateSize;
+  return multiply(silu(narrow(gateUp, 1, 0, width)), narrow(gateUp, 1, width, width));
 }
 
-function baseLinear({ weight, bias }: Linear, input: Tensor, residual?: Tensor): Tensor {
-  if (residual === undefined) return linear(input, weight, bias);
-  if (bias !== undefined) return add(linear(input, weight, bias), residual);
-  return aten('addmm', residual, input, transpose(weight, 0, 1));
+function normOf({ config, hasKernels }: Decoder): Norm {
+  return { size: config.hiddenSize, eps: config.rmsNormEps, hasKernels };
 }
 
 function splitHeads(
@@ -231,7 +247,12 @@ function splitHeads(
   qkv: Tensor,
   rotation: Rotation,
 ): LayerHeads {
-  const { heads, keyValueHeads, headDim } = decoder.config;
+  const { heads, keyValueHeads, headDim, rmsNormEps: eps } = decoder.config;
+  if (decoder.hasKernels) {
+    const plan = { heads, keyValueHeads, gains: layer.qkNorm, eps };
+    const [query, key, value] = tracedHeads(qkv, rotation, plan);
+    return { query, key, value };
+  }
   const all = reshape(qkv, [-1, heads + 2 * keyValueHeads, headDim]);
   const unrotated = narrow(all, 1, 0, heads + keyValueHeads);
   const normed = normHeads(decoder, layer, unrotated);
@@ -244,15 +265,18 @@ function normHeads(decoder: Decoder, layer: LayerWeights, heads: Tensor): Tensor
   if (layer.qkNorm === undefined) return heads;
   const { headDim, rmsNormEps } = decoder.config;
   const gains = indexSelect(reshape(layer.qkNorm, [2, headDim]), 0, decoder.headKinds);
-  return multiply(rmsNorm(heads, undefined, { size: headDim, eps: rmsNormEps }), gains);
+  const norm = { size: headDim, eps: rmsNormEps, hasKernels: false };
+  return multiply(rmsNorm(heads, undefined, norm), gains);
 }
 
 let hasRmsNorm: boolean | undefined;
 
-type Norm = { readonly size: number; readonly eps: number };
+type Norm = { readonly size: number; readonly eps: number; readonly hasKernels: boolean };
 
 /** x / √(mean(x²) + eps) over the last axis, of `size` elements, times `weight`. */
-function rmsNorm(input: Tensor, weight: Tensor | undefined, { size, eps }: Norm): Tensor {
+function rmsNorm(input: Tensor, weight: Tensor | undefined, norm: Norm): Tensor {
+  const { size, eps } = norm;
+  if (norm.hasKernels && weight !== undefined) return tracedNorm(input, weight, eps);
   hasRmsNorm ??= hasOperator('rms_norm');
   if (hasRmsNorm) return aten('rms_norm', input, [size], weight ?? null, eps);
   const meanSquare = aten('mean.dim', multiply(input, input), [-1], true);

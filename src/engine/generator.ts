@@ -1,4 +1,3 @@
-import { hasCachedRows } from './cached-pass.ts';
 import type { Decoder } from './decoder.ts';
 import type { GeneratorOptions, SequenceGenerator } from './generation.ts';
 import { PaddedGenerator } from './padded-generator.ts';
@@ -9,7 +8,7 @@ export function createGenerator(
   decoder: Decoder,
   options: GeneratorOptions = {},
 ): SequenceGenerator {
-  return hasCachedRows(decoder)
+  return decoder.hasKernels
     ? new RowGenerator(decoder, options)
     : new PaddedGenerator(decoder, options);
 }

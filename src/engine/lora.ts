@@ -4,9 +4,10 @@ import { aten } from './aten.ts';
 import { requireGrad } from './autograd.ts';
 import type { ModelConfig } from './model-config.ts';
 import { linearShapes } from './model-folder.ts';
-import { concat, convert, indexSelect, linear, multiply, transpose, zeros } from './ops.ts';
+import { add, concat, convert, indexSelect, linear, multiply, transpose, zeros } from './ops.ts';
 import { keep } from './scope.ts';
 import { type Device, type DType, indexTensor, type Tensor, tensorOf } from './tensor.ts';
+import { loraLinear } from './traced-pass.ts';
 
 /** The trainable pair of one linear module; its output gains (alpha / rank) · B · A · input. */
 export type LoraPair = {
@@ -249,24 +250,36 @@ export function loraOfEach(
   return { bank, factors };
 }
 
-/**
- * Adds the adapters' share to a group's output.
- *
- * @param output [tokens, outputs] of the base
- * @param input [tokens, inputs]
- */
-export function addLora(
-  output: Tensor,
-  input: Tensor,
-  rows: LoraRows,
+/** A linear group of the base and what it is applied to; `residual` [tokens, outputs] is added to the output. */
+export type BaseProduct = {
+  readonly input: Tensor;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+};
+
+/** A group's output [tokens, outputs], with the adapters' share. */
+export function productOf(
+  base: BaseProduct,
+  rows: LoraRows | undefined,
   place: { readonly layer: number; readonly group: LinearGroup },
 ): Tensor {
-  const lora = rows.bank.layers[place.layer]?.[place.group];
-  if (lora === undefined) return output;
-  const inner = linear(input, lora.a);
+  const { input, weight, bias, residual } = base;
+  const lora = rows?.bank.layers[place.layer]?.[place.group];
+  if (rows === undefined || lora === undefined) return baseProduct(base);
   const factors = factorsFor(rows, lora);
-  if (typeof factors === 'number') return aten('addmm', output, inner, lora.b, 1, factors);
-  return aten('addmm', output, multiply(inner, factors), lora.b);
+  if (typeof factors === 'number' && (bias === undefined || residual === undefined)) {
+    const added = bias ?? residual;
+    return loraLinear({ input, weight, added }, { a: lora.a, b: lora.b, scale: factors });
+  }
+  const inner = multiply(linear(input, lora.a), factors);
+  return aten('addmm', baseProduct(base), inner, lora.b);
+}
+
+function baseProduct({ input, weight, bias, residual }: BaseProduct): Tensor {
+  if (residual === undefined) return linear(input, weight, bias);
+  if (bias !== undefined) return add(linear(input, weight, bias), residual);
+  return aten('addmm', residual, input, transpose(weight, 0, 1));
 }
 
 /** What a group's inner columns are multiplied by: one number, or a tensor [tokens, ranks]. */

@@ -77,6 +77,22 @@ type Addon = {
       ...rotation: [gains: number, eps: number, cosines: number, sines: number],
     ]
   ) => number;
+  /** native/traced-pass.h: parts of a pass that autograd records. */
+  readonly tracedNorm: (input: number, gain: number, eps: number) => number;
+  readonly tracedGate: (gateUp: number) => number;
+  readonly tracedHeads: (
+    ...args: [
+      ...rows: [qkv: number, gains: number, cosines: number, sines: number],
+      ...facts: [eps: number, heads: number, keyValueHeads: number],
+    ]
+  ) => [query: number, key: number, value: number];
+  readonly tracedChoice: (logits: number, targets: number) => [logprobs: number, entropies: number];
+  readonly loraLinear: (
+    ...args: [
+      ...base: [input: number, weight: number, added: number],
+      ...lora: [a: number, b: number, scale: number],
+    ]
+  ) => number;
 };
 
 let loaded: Addon | undefined;

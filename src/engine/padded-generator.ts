@@ -57,7 +57,8 @@ export class PaddedGenerator implements SequenceGenerator {
   #keyIndices: Tensor | undefined;
 
   constructor(decoder: Decoder, options: GeneratorOptions = {}) {
-    this.#decoder = decoder;
+    // The cache holds a key once, not once for each query that sees it as the kernels do.
+    this.#decoder = { ...decoder, hasKernels: false };
     this.#options = { maxRows: 64, maxPrefillTokens: 4096, ...options };
     this.#cache = new KvCache(decoder);
     this.#adapters = new AdapterBank(decoder);

@@ -38,7 +38,7 @@ const defaults = { maxRows: 64, maxPrefillTokens: 4096, maxRetainedBytes: 256 * 
 const prefillBesideSampling = 512;
 
 /**
- * The generator for a decoder that `hasCachedRows`: one `step` is one pass over a token of every row under way and over
+ * The generator for a decoder with kernels: one `step` is one pass over a token of every row under way and over
  * prompts that have come, in pieces when they are long.
  *
  * A token's key, value and scores have the same bits however they were computed. So a sequence is the same whatever

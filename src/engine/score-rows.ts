@@ -16,7 +16,7 @@ export type WholeRow = { readonly tokens: Int32Array; readonly adapter?: Adapter
 const maxScores = 1 << 24;
 
 /**
- * Log-probability of each token given those before it, on a decoder that `hasCachedRows`: a row's numbers have the same
+ * Log-probability of each token given those before it, on a decoder with kernels: a row's numbers have the same
  * bits whatever other rows are scored with it, and what rows begin with in common is computed once.
  *
  * @returns per row as many entries as tokens; entry 0 is NaN

@@ -17,6 +17,7 @@ import {
 import { attendPacked, masksOf, type Packed, packRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
 import { indexTensor, type Tensor, tensorOf } from './tensor.ts';
+import { tracedChoice } from './traced-pass.ts';
 import { type ValueHead, valuesOf } from './value-head.ts';
 
 /** One sequence of a forward pass; entry i of `targets` is what should follow `input[i]`. */
@@ -86,14 +87,7 @@ export function tokenLogprobs(
     const { normed, positions, walkBack, kept } = hiddenAt(decoder, rows, options);
     const targets = positions.flatMap((list, row) => list.map((at) => rows[row]?.target[at] ?? 0));
     checkTokens(targets, decoder.config.vocabSize);
-    const scores = logSoftmax(logitsOfNormed(decoder, normed), -1);
-    const index = indexTensor(targets, [targets.length, 1], decoder.device);
-    const logprobs = reshape(gather(scores, 1, index), [targets.length]);
-    const entropies = {
-      none: () => undefined,
-      value: () => noGrad(() => entropyOf(scores)),
-      gradient: () => entropyOf(scores),
-    }[options.entropy ?? 'none']();
+    const { logprobs, entropies } = choose(decoder, normed, { targets, entropy: options.entropy });
     const values = options.valueHead && valuesOf(options.valueHead, normed);
     const heads = { logprobs, entropies, values };
     const back = (slopes: Slopes) => backwardFrom(heads, slopes, walkBack);
@@ -214,6 +208,31 @@ export function checkTokens(tokens: ArrayLike<number>, vocabSize: number): void 
       );
     }
   }
+}
+
+type Choice = { readonly logprobs: Tensor; readonly entropies: Tensor | undefined };
+
+/** Log-probabilities of `targets`, one for each row of `normed`, and entropies where they are asked for. */
+function choose(
+  decoder: Decoder,
+  normed: Tensor,
+  {
+    targets,
+    entropy,
+  }: { readonly targets: readonly number[]; readonly entropy: ScoringOptions['entropy'] },
+): Choice {
+  const logits = logitsOfNormed(decoder, normed);
+  const { device } = decoder;
+  if (device === 'cpu') {
+    const choice = tracedChoice(logits, indexTensor(targets, [targets.length], device));
+    return entropy === undefined ? { ...choice, entropies: undefined } : choice;
+  }
+  const scores = logSoftmax(logits, -1);
+  const index = indexTensor(targets, [targets.length, 1], device);
+  const logprobs = reshape(gather(scores, 1, index), [targets.length]);
+  if (entropy === undefined) return { logprobs, entropies: undefined };
+  const entropies = entropy === 'value' ? noGrad(() => entropyOf(scores)) : entropyOf(scores);
+  return { logprobs, entropies };
 }
 
 function entropyOf(scores: Tensor): Tensor {

@@ -1,4 +1,3 @@
-import { hasCachedRows } from '../../engine/cached-pass.ts';
 import type { Decoder } from '../../engine/decoder.ts';
 import type { Adapter } from '../../engine/lora.ts';
 import { scoreRows } from '../../engine/score-rows.ts';
@@ -32,7 +31,7 @@ export function createScoringPool(
   maxTokens: number,
   wake: () => void,
 ): ScoringPool | undefined {
-  if (!hasCachedRows(decoder)) return undefined;
+  if (!decoder.hasKernels) return undefined;
   const waiting: Waiting[] = [];
   let closed: string | undefined;
 
