@@ -46,7 +46,11 @@ describe.each([
     const shout = (await open(connection)).get('shout') as Tool;
     expect(await shout.run('{"text": "hi"}', place)).toMatchObject({ status: 'ok', output: 'HI ' });
     expect(await shout.run('{"text": "wrong"}', place)).toMatchObject({ status: 'error' });
-    expect((await shout.run('{"text": 1}', place)).status).toMatch(/invalid|error/);
+    expect(await shout.run('{"text": 1}', place)).toMatchObject({
+      status: 'invalid',
+      output: "the call does not fit the tool's schema: arguments/text must be string",
+    });
+    expect((await shout.run('{}', place)).output).toContain("required property 'text'");
     expect(await shout.run('{"text', place)).toMatchObject({ status: 'invalid' });
   });
 
@@ -67,24 +71,50 @@ it('an answer that floods is cut, and said to be', async () => {
   expect(output).toMatch(/A{1000}\nStopped: it answered with more than \d+ characters\.\n$/);
 });
 
-it('an error that the server answers with is for the agent to read, not our failure', async () => {
+/** A server in a few lines that has the tool `shout` with this schema, and answers calls so. */
+function speaking(inputSchema: object, answer: object): McpConnection {
   const answers = {
     initialize: {
       ...{ protocolVersion: '2025-06-18', capabilities: { tools: {} } },
-      serverInfo: { name: 'failing', version: '1' },
+      serverInfo: { name: 'speaking', version: '1' },
     },
-    'tools/list': { tools: [{ name: 'shout', inputSchema: { type: 'object' } }] },
+    'tools/list': { tools: [{ name: 'shout', inputSchema }] },
   };
   const program = `const answers = ${JSON.stringify(answers)};
     require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
       const { id, method } = JSON.parse(line);
       if (id === undefined) return;
-      const answer = answers[method]
-        ? { result: answers[method] }
-        : { error: { code: -32603, message: 'no such city' } };
+      const answer = answers[method] ? { result: answers[method] } : ${JSON.stringify(answer)};
       console.log(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
     });`;
-  const failing = { command: process.execPath, args: ['-e', program] };
+  return { command: process.execPath, args: ['-e', program] };
+}
+
+it('arguments that do not fit are refused before any call, with the field; a foreign dialect is left to the server', async () => {
+  const answer = { result: { content: [{ type: 'text', text: 'asked' }] } };
+  const schema = {
+    type: 'object',
+    properties: {
+      query: { type: 'object', properties: { most: { type: 'integer', minimum: 1 } } },
+    },
+    additionalProperties: false,
+  };
+  const strict = (await open(speaking(schema, answer), { allow: ['shout'] })).get('shout');
+  expect(await strict?.run('{"query": {"most": 0}, "also": 1}', place)).toMatchObject({
+    status: 'invalid',
+    output: expect.stringMatching(
+      /arguments must NOT have additional.*arguments\/query\/most must be >= 1/,
+    ),
+  });
+  expect(await strict?.run('{"query": {"most": 1}}', place)).toMatchObject({ output: 'asked' });
+  const foreign = { type: 'object', $ref: 'https://example.com/nowhere.json' };
+  const loose = (await open(speaking(foreign, answer), { allow: ['shout'] })).get('shout');
+  expect(await loose?.run('{"any": 1}', place)).toMatchObject({ status: 'ok', output: 'asked' });
+});
+
+it('an error that the server answers with is for the agent to read, not our failure', async () => {
+  const answer = { error: { code: -32603, message: 'no such city' } };
+  const failing = speaking({ type: 'object' }, answer);
   const shout = (await open(failing, { allow: ['shout'] })).get('shout') as Tool;
   expect(await shout.run('{}', place)).toMatchObject({
     status: 'error',

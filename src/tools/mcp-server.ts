@@ -4,6 +4,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import { defaultLimits } from '../sandbox/limits.ts';
@@ -100,6 +101,25 @@ function parseArguments(input: string): Record<string, unknown> | string {
   }
 }
 
+/** What is wrong with the arguments of a call, by the tool's own schema; undefined when nothing is. */
+type Complaint = (given: Readonly<Record<string, unknown>>) => string | undefined;
+
+function checkerFor({ parameters }: Description): Complaint {
+  try {
+    // One for each tool: schemas of two servers may have the same `$id`.
+    const validate = new AjvJsonSchemaValidator().getValidator(parameters);
+    return (given) => {
+      const { errorMessage } = validate(given);
+      if (errorMessage === undefined) return undefined;
+      const problems = errorMessage.replaceAll(/(^|, )data(?=[/ ])/g, '$1arguments');
+      return `the call does not fit the tool's schema: ${problems}`;
+    };
+  } catch {
+    // A schema in a dialect that cannot be read here is the server's to check; it sees every call anyway.
+    return () => undefined;
+  }
+}
+
 /** Codes that the client gives itself, where no reply came. */
 const unanswered: readonly number[] = [ErrorCode.ConnectionClosed, ErrorCode.RequestTimeout];
 
@@ -121,6 +141,7 @@ function bounded(output: string): Pick<ToolResult, 'status' | 'output'> {
 
 function createMcpTool(description: Description, connection: Connection, timeout: number): Tool {
   const { name } = description;
+  const complaintOn = checkerFor(description);
   return {
     ...description,
     run: async (input, { signal }) => {
@@ -130,6 +151,8 @@ function createMcpTool(description: Description, connection: Connection, timeout
       };
       const given = parseArguments(input);
       if (typeof given === 'string') return ended({ status: 'invalid', output: given });
+      const complaint = complaintOn(given);
+      if (complaint !== undefined) return ended({ status: 'invalid', output: complaint });
       try {
         const client = await connection.get();
         const options = { timeout, ...(signal === undefined ? {} : { signal }) };

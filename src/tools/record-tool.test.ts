@@ -37,6 +37,16 @@ test('what was recorded is replayed without a call, and what was not is our fail
   expect((await readFile(file, 'utf8')).split('\n')).toHaveLength(2);
 });
 
+test('an answer that was cut is replayed as one that was cut', async () => {
+  const flooding: Tool = {
+    ...counting(),
+    run: async () => ({ tool: 'search', status: 'output-limit', output: 'aaa', durationMs: 1 }),
+  };
+  await recordTool(flooding, { file, mode: 'record' }).run('pi', place);
+  const replaying = recordTool(counting(), { file, mode: 'replay' });
+  expect(await replaying.run('pi', place)).toMatchObject({ status: 'output-limit', output: 'aaa' });
+});
+
 test('filling makes each call once, also after a process that was killed while it wrote', async () => {
   const first = recordTool(counting(), { file, mode: 'fill' });
   await first.run('pi', place);

@@ -17,7 +17,7 @@ export type Recording = {
 const lineSchema = z.object({
   tool: z.string(),
   input: z.string(),
-  status: z.enum(['ok', 'error', 'timeout', 'invalid', 'denied']),
+  status: z.enum(['ok', 'error', 'timeout', 'invalid', 'denied', 'output-limit']),
   output: z.string(),
 });
 
