@@ -101,6 +101,7 @@ async function wireModel(
     outageMs: coaching.outageSeconds * 1000,
     ...{ ledger, budget, onPause: watch.note },
     ...(cache === undefined ? {} : { cache }),
+    ...(local === undefined ? {} : { fingerprint: local.fingerprint }),
   });
   const close = async () => {
     cache?.close();

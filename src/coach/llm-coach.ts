@@ -6,6 +6,7 @@ import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 import { type AskedModel, askModel } from './ask-model.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
+import { identityOf } from './identify-model.ts';
 import { type Budget, createMemoryBooks, Ledger, spentError } from './ledger.ts';
 import { createLimiter } from './limit.ts';
 import {
@@ -50,6 +51,8 @@ export type LlmCoachOptions = {
   readonly ledger?: Ledger;
   readonly budget?: Budget;
   readonly cache?: VerdictCache;
+  /** Tells the model from others of its name, where its object does not: verdicts of another are not taken for its own. */
+  readonly fingerprint?: string;
   /** Told when an outage pauses the run and when it is over. */
   readonly onPause?: (sentence: string) => void;
 };
@@ -65,6 +68,7 @@ type CoachState = {
   readonly rubric: Rubric;
   readonly budget: Budget | undefined;
   readonly cache: VerdictCache | undefined;
+  readonly fingerprint: string | undefined;
   /** Cache key → the call under way for it. */
   readonly underWay: Map<string, Promise<unknown>>;
 };
@@ -98,6 +102,7 @@ export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
     },
     budget: options.budget,
     cache: options.cache,
+    fingerprint: options.fingerprint,
     underWay: new Map(),
   };
   const { ledger } = state.model;
@@ -136,7 +141,7 @@ type Asked = { readonly request: CoachRequest; readonly signal: AbortSignal | un
 
 async function judge(state: CoachState, asked: Asked): Promise<Feedback> {
   if (state.cache === undefined) return judgeByModel(state, asked, undefined);
-  const key = keyOf(state, asked.request);
+  const key = await keyOf(state, asked.request);
   // Equal questions at the same time are one call; whoever waited finds the reply in the cache, or asks himself.
   while (state.underWay.has(key)) await state.underWay.get(key)?.catch(() => undefined);
   const known = fromCache(state, asked.request, key);
@@ -150,9 +155,10 @@ async function judge(state: CoachState, asked: Asked): Promise<Feedback> {
   }
 }
 
-function keyOf(state: CoachState, request: CoachRequest): string {
+async function keyOf(state: CoachState, request: CoachRequest): Promise<string> {
+  const { model, fingerprint = '' } = state;
   return cacheKey({
-    model: state.model.name,
+    model: [model.name, ...identityOf(await model.load()), fingerprint],
     promptVersion: PROMPT_VERSION,
     form: z.toJSONSchema(formFor(state, request)),
     text: renderRequest(request, state.rubric, 'fence'),

@@ -4,6 +4,7 @@ import { createLocalTrainingService } from '../service/local/local-training-serv
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Message } from '../types/message.ts';
 import type { Sampler } from '../types/training-service.ts';
+import { fingerprintOf } from './identify-model.ts';
 import type { ModelObject } from './resolve-model.ts';
 
 type Call = Parameters<
@@ -18,7 +19,12 @@ export type LocalModelOptions = {
 };
 
 /** A model of ours as the AI SDK speaks to one, with the engine that must be closed after it. */
-export type LocalModel = { readonly model: ModelObject; readonly close: () => Promise<void> };
+export type LocalModel = {
+  readonly model: ModelObject;
+  /** Changes when a file of the folder does. */
+  readonly fingerprint: string;
+  readonly close: () => Promise<void>;
+};
 
 /**
  * A model folder in the Hugging Face layout as a coach, sampled by our engine with its own chat template. It takes no
@@ -40,7 +46,11 @@ export async function loadLocalModel(
   const tokenizer = await loadTokenizer(path);
   const service = await createLocalTrainingService({ modelDirectory: path, ...options });
   const sampler = await service.baseSampler();
-  return { model: asModelObject(path, tokenizer, sampler), close: () => service.close() };
+  return {
+    model: asModelObject(path, tokenizer, sampler),
+    fingerprint: `${await fingerprintOf(path)} in ${options.dtype}`,
+    close: () => service.close(),
+  };
 }
 
 function asModelObject(path: string, tokenizer: Tokenizer, sampler: Sampler): ModelObject {

@@ -5,12 +5,17 @@ import { expect, test } from 'vitest';
 import { cacheKey, openVerdictCache } from './verdict-cache.ts';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'teamtune-cache-'));
-const question = { model: 'm', promptVersion: 1, form: { type: 'object' }, text: 'Judge this.' };
+const question = {
+  model: ['m', 'url'],
+  promptVersion: 1,
+  form: { type: 'object' },
+  text: 'Judge this.',
+};
 
 test('the key changes with the model, the prompt version, the form and the text, and with nothing else', () => {
   const keys = [
     question,
-    { ...question, model: 'n' },
+    { ...question, model: ['m', 'another url'] },
     { ...question, promptVersion: 2 },
     { ...question, form: { type: 'string' } },
     { ...question, text: 'Judge that.' },

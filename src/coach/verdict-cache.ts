@@ -14,7 +14,8 @@ export type VerdictCache = {
 
 /** The key of one question: equal exactly where model, prompt version, form of the reply and rendered text are. */
 export function cacheKey(question: {
-  readonly model: string;
+  /** Its name, and what tells it from others of that name. */
+  readonly model: readonly string[];
   readonly promptVersion: number;
   /** The form as a JSON schema. */
   readonly form: unknown;
