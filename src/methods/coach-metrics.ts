@@ -1,5 +1,6 @@
+import { BoundaryError } from '../errors.ts';
 import type { Metrics } from '../types/metrics.ts';
-import type { Judged, Training } from './training.ts';
+import type { Judged, Settings, Training } from './training.ts';
 
 /**
  * What a step's coaching came to: `coach-calls`, `coach-cached`, `coach-input-tokens`, `coach-output-tokens`, `coach-usd`
@@ -44,6 +45,21 @@ export function countUnscored(
     .filter((verdict) => verdict?.kind !== 'scored')
     .map((verdict) => (verdict?.kind === 'unscored' ? verdict.cause : undefined));
   return { unscored, all: verdicts.length };
+}
+
+/** Whether the coach's budget is used up and the run is to go on without it. */
+export function isSpent({ coach }: Training): boolean {
+  return coach.isSpent?.() ?? false;
+}
+
+/** @throws BoundaryError("coach") when more than the permitted share of a step's actions has no score */
+export function refuseTooFewScores(judged: Judged, settings: Settings): void {
+  const { unscored, all } = countUnscored(judged);
+  if (unscored.length / Math.max(1, all) <= settings.unscoredShareLimit) return;
+  throw new BoundaryError(
+    'coach',
+    `the coach left ${unscored.length} of ${all} actions without a score (coaching.unscoredShareLimit is ${settings.unscoredShareLimit}); for example: ${unscored.find((cause) => cause !== undefined) ?? 'no verdict'}`,
+  );
 }
 
 type Spent = { readonly [Name in 'calls' | 'cached' | 'usd' | 'usdUnknown']?: number | undefined };

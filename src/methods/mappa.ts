@@ -1,9 +1,8 @@
 import { assignCredit, type CreditOptions } from '../credit/assign-credit.ts';
-import { BoundaryError } from '../errors.ts';
 import type { Metrics } from '../types/metrics.ts';
-import { countUnscored } from './coach-metrics.ts';
+import { isSpent, refuseTooFewScores } from './coach-metrics.ts';
 import { policyGradientStep } from './policy-gradient-step.ts';
-import type { Judged, Settings, Training } from './training.ts';
+import type { Training } from './training.ts';
 
 /**
  * One step of MAPPA (arXiv 2601.23228): the team plays, a coach scores every action, and every agent's policy takes
@@ -25,10 +24,6 @@ export function mappaStep(training: Training, step: number): Promise<Metrics> {
   });
 }
 
-function isSpent({ coach }: Training): boolean {
-  return coach.isSpent?.() ?? false;
-}
-
 /**
  * How a step's actions are credited. A step in which the coach's budget ended, and every one after it, goes by the
  * outcome: half of it by points and half by grades would compare what cannot be compared.
@@ -42,13 +37,4 @@ function creditAfter(training: Training, step: number, wasCoached: boolean): Cre
     );
   }
   return { ...credit, credit: 'outcome' };
-}
-
-function refuseTooFewScores(judged: Judged, settings: Settings): void {
-  const { unscored, all } = countUnscored(judged);
-  if (unscored.length / Math.max(1, all) <= settings.unscoredShareLimit) return;
-  throw new BoundaryError(
-    'coach',
-    `the coach left ${unscored.length} of ${all} actions without a score (coaching.unscoredShareLimit is ${settings.unscoredShareLimit}); for example: ${unscored.find((cause) => cause !== undefined) ?? 'no verdict'}`,
-  );
 }

@@ -9,6 +9,7 @@ import type { AuditedAction } from './audit.ts';
 import { CoachRecords } from './coach-records.ts';
 import { canonicalJson, firstDifference, hashOf, without } from './configuration.ts';
 import type { Database } from './database.ts';
+import { DiscussionRecords } from './discussion-records.ts';
 import { exportJsonl } from './export-jsonl.ts';
 import { lockRun, type RunLock } from './lock-run.ts';
 import { openDatabase, prepareDirectory, type RunMode } from './open-database.ts';
@@ -97,6 +98,8 @@ export class Run {
   readonly rescores: RescoreRecords;
   /** What the coach was asked, what that cost, and what plays were shown of it. */
   readonly coachRecords: CoachRecords;
+  /** What agents answered at each turn of a discussion. */
+  readonly discussions: DiscussionRecords;
   readonly #database: Database;
   readonly #lock: RunLock | undefined;
 
@@ -106,6 +109,7 @@ export class Run {
     this.#lock = lock;
     this.rescores = new RescoreRecords(database);
     this.coachRecords = new CoachRecords(database);
+    this.discussions = new DiscussionRecords(database);
   }
 
   close(): void {

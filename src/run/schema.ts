@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 5;
+export const schemaVersion = 6;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -20,6 +20,7 @@ export const tables = [
   'shown_feedback',
   'coach_calls',
   'second_coaches',
+  'discussion_answers',
 ] as const;
 
 export type TableName = (typeof tables)[number];
@@ -87,12 +88,27 @@ CREATE TABLE second_coaches (
 ) STRICT;
 `;
 
+/** What agents of discussions answered at each turn, and what that earned, part by part. */
+const discussionTables = `
+CREATE TABLE discussion_answers (
+  action_id TEXT PRIMARY KEY REFERENCES actions (id),
+  turn INTEGER NOT NULL,
+  extracted TEXT,
+  correct INTEGER CHECK (correct IN (0, 1)),
+  verdict REAL CHECK (verdict BETWEEN 0 AND 1),
+  discussion REAL,
+  revision REAL,
+  influence REAL
+) STRICT;
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
   2: 'ALTER TABLE actions ADD COLUMN behaviour_logprobs BLOB',
   3: coachTables,
   4: secondCoachTables,
+  5: discussionTables,
 };
 
 export const schemaSql = `
@@ -176,4 +192,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}${coachTables}${secondCoachTables}`;
+${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}`;

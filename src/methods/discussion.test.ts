@@ -1,0 +1,106 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Agent, Scene } from '../rollout/team.ts';
+import { type DiscussionOptions, discussionTeam, majorityText } from './discussion.ts';
+import { parseDiscussionFormat } from './discussion-format.ts';
+
+type Name = 'ann' | 'bob' | 'cy';
+const declaration = { role: 'Debater', maxTokens: 8 };
+const agents = { ann: declaration, bob: declaration, cy: declaration };
+
+/** Plays a discussion whose agents answer from a list; returns what each was asked, and the team's answer. */
+async function played(
+  answers: Readonly<Record<Name, readonly string[]>>,
+  options: Partial<DiscussionOptions<Name>> = {},
+) {
+  const asked: { agent: string; message: string; continues: boolean }[] = [];
+  const playerOf = (agent: Name): Agent => ({
+    act: async (message, { continue: continues = false } = {}) => {
+      const turn = asked.filter((one) => one.agent === agent).length;
+      asked.push({ agent, message, continues });
+      await Promise.resolve();
+      return { text: answers[agent][turn] ?? '', actions: [] };
+    },
+  });
+  const team = discussionTeam({ name: 'three', agents, turns: 2, ...options });
+  const players = { ann: playerOf('ann'), bob: playerOf('bob'), cy: playerOf('cy') };
+  const answer = await team.play({ id: 't', prompt: '2 + 2?' }, players, {} as Scene);
+  return { asked, answer };
+}
+
+const answers = { ann: ['3', '4'], bob: ['4', '4'], cy: ['5', '7'] };
+
+describe('a discussion', () => {
+  test('asks everybody alone, then shows each the others’ answers in its own conversation', async () => {
+    const { asked, answer } = await played(answers);
+    expect(asked.map(({ agent, continues }) => [agent, continues])).toEqual([
+      ['ann', false],
+      ['bob', false],
+      ['cy', false],
+      ['ann', true],
+      ['bob', true],
+      ['cy', true],
+    ]);
+    expect(asked[0]?.message).toMatch(/^2 \+ 2\?\n/);
+    expect(asked[0]?.message).not.toContain('answered');
+    const second = asked[4]?.message ?? '';
+    expect(second).toContain('Answer of ann:\n```\n3\n```\n\nAnswer of cy:\n```\n5\n```');
+    expect(second).not.toContain('of bob');
+    expect(answer).toBe('4');
+  });
+
+  test('can begin a new conversation each turn, quoting what the agent said itself', async () => {
+    const { asked } = await played(answers, { format: 'fresh' });
+    expect(asked.every(({ continues }) => !continues)).toBe(true);
+    expect(asked[3]?.message).toContain('Your answer was:\n```\n3\n```');
+    expect(asked[3]?.message).toContain('This is turn 2 of 2.');
+    expect(asked[3]?.message).toContain('bob answered in turn 1:');
+  });
+
+  test('shows the latest answers, or all of them', async () => {
+    const three = { ann: ['1', '2', '3'], bob: ['11', '12', '13'], cy: ['21', '22', '23'] };
+    const lastMessage = async (sees: 'latest' | 'history') =>
+      (await played(three, { turns: 3, sees })).asked[6]?.message ?? '';
+    expect(await lastMessage('latest')).not.toContain('11');
+    expect(await lastMessage('history')).toMatch(/11.*21.*12.*22/s);
+  });
+
+  test('answers with the last agent’s words where that is asked for', async () => {
+    expect((await played(answers, { decides: 'last' })).answer).toBe('7');
+  });
+
+  test('takes a format of the user’s and fills no slot that an answer holds', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'teamtune-format-')), 'mine.md');
+    writeFileSync(
+      file,
+      "# First turn\n\n{{task}}{{agent}}\n\n# Later turns\n\n{{others}} {{turn}}/{{turns}}\n\n# Another's answer\n\n<{{answer}}>\n",
+    );
+    const { asked } = await played({ ...answers, bob: ['{{turn}}', ''] }, { format: file });
+    expect(asked[0]?.message).toBe('2 + 2?ann');
+    expect(asked[3]?.message).toBe('<{{turn}}>\n\n<5> 2/2');
+  });
+
+  test('refuses a lone agent and a format that nobody can fill', () => {
+    expect(() => discussionTeam({ name: 'one', agents: { ann: declaration } })).toThrow(
+      /expected two agents or more/,
+    );
+    expect(() => discussionTeam({ name: 'x', agents, format: 'debat' })).toThrow(
+      /expected debate, fresh or the path of a Markdown file, got debat/,
+    );
+    expect(() => parseDiscussionFormat('# First turn\na')).toThrow(/got "# First turn"$/);
+    const own = "# First turn\n{{own}}\n# Later turns\n\n# Another's answer\n";
+    expect(() => parseDiscussionFormat(own)).toThrow(
+      /\{\{own\}\} under "# First turn"; its slots are task, agent, turn, turns/,
+    );
+  });
+});
+
+test('a majority counts answers that are the same number, and the first text that holds it speaks', () => {
+  expect(majorityText(['it is 3', 'so \\boxed{0.5}', 'I say \\boxed{1/2}'])).toBe(
+    'so \\boxed{0.5}',
+  );
+  expect(majorityText(['7', '8'])).toBe('7');
+  expect(majorityText(['nothing', 'no idea'])).toBe('no idea');
+});

@@ -1,0 +1,181 @@
+import { assignCredit, type Credit } from '../credit/assign-credit.ts';
+import {
+  type InfluenceOptions,
+  influenceRewards,
+  type RewardParts,
+} from '../credit/influence-rewards.ts';
+import type { DiscussionAnswer } from '../run/discussion-records.ts';
+import { type DiscussionStatistics, discussionStatistics } from '../run/discussion-statistics.ts';
+import type { Metrics } from '../types/metrics.ts';
+import { isSpent, refuseTooFewScores } from './coach-metrics.ts';
+import { gradeSpeech, type Speech, speechesOf } from './discussion-answers.ts';
+import { type Evidence, policyGradientStep } from './policy-gradient-step.ts';
+import type { Judged, Method, Training } from './training.ts';
+
+export type MaporlOptions = InfluenceOptions & {
+  /** Who says how good an answer is: the grader against ground truth, or the run's coach (points/10). */
+  readonly verifier: 'grade' | 'coach';
+  /**
+   * Trains the last turn alone for so many steps, then the last two for as many, and so on until all are trained; 0 = all
+   * turns from the first step on.
+   */
+  readonly backwardSteps: number;
+};
+
+/**
+ * MAPoRL (arXiv 2502.18439): agents answer and discuss, a verifier judges every answer, and each agent is rewarded for its
+ * own verdict, for those of the turns to come, and for changing minds the right way. All agents are trained together.
+ */
+export function createMaporl(options: MaporlOptions): Method {
+  return (training, step) => {
+    const isCoached = options.verifier === 'coach' && !isSpent(training);
+    return policyGradientStep(training, step, {
+      isCoached,
+      assign: (judged, evidence) => {
+        if (isCoached) refuseTooFewScores(judged, training.settings);
+        const isGraded = !isCoached || isSpent(training);
+        if (isGraded && options.verifier === 'coach') noteGrades(training, step);
+        return creditDiscussions(training, { judged, evidence, step, isGraded }, options);
+      },
+    });
+  };
+}
+
+function noteGrades({ watch }: Training, step: number): void {
+  watch.note(
+    `the coaching budget is spent: in step ${step} an answer's verdict is its grade (coaching.budget.whenSpent)`,
+  );
+}
+
+type StepParts = {
+  readonly judged: Judged;
+  readonly evidence: Evidence;
+  readonly step: number;
+  /** Whether the grader is the verifier. */
+  readonly isGraded: boolean;
+};
+
+function creditDiscussions(training: Training, parts: StepParts, options: MaporlOptions): Credit {
+  const { judged, evidence, step } = parts;
+  const rewarded = rewardAnswers(training, parts, options);
+  const speeches = judged.trajectories.flatMap(speechesOf);
+  training.run.discussions.record(rewarded.answers.map(({ answer }) => answer));
+  const { credited, metrics } = assignCredit(
+    { ...training.settings.credit, credit: 'method' },
+    { ...judged, ...evidence, ...spread(speeches, rewarded.rewards) },
+  );
+  const turns = 1 + Math.max(-1, ...speeches.map(({ turn }) => turn));
+  const first = options.backwardSteps === 0 ? 0 : turns - Math.ceil(step / options.backwardSteps);
+  const isTrained = trainedFrom(speeches, first);
+  return {
+    credited: credited.filter(({ action }) => isTrained.has(action.id)),
+    metrics: { ...metrics, ...discussionMetrics(rewarded) },
+  };
+}
+
+type Rewarded = {
+  readonly answers: readonly { readonly answer: DiscussionAnswer; readonly play: string }[];
+  /** By the id of the action that ends with the answer. */
+  readonly rewards: ReadonlyMap<string, RewardParts>;
+};
+
+/** Grades, judges and rewards every answer of the plays that did not fail. */
+function rewardAnswers(
+  training: Training,
+  { judged, isGraded }: StepParts,
+  options: InfluenceOptions,
+): Rewarded {
+  const taskOf = new Map(training.tasks.map((task) => [task.id, task]));
+  const rewards = new Map<string, RewardParts>();
+  const answers = judged.trajectories.flatMap((trajectory) => {
+    const task = taskOf.get(trajectory.taskId);
+    if (trajectory.failure || task === undefined) return [];
+    const graded = speechesOf(trajectory).map((speech) => {
+      const answer = gradeSpeech(training, speech, { task, trajectory });
+      const verdict = isGraded ? gradeOf(answer) : coachVerdict(judged, answer);
+      return verdict === undefined ? answer : { ...answer, verdict };
+    });
+    const earned = influenceRewards(graded, options);
+    for (const [id, parts] of earned) rewards.set(id, parts);
+    return graded.map((answer) => {
+      const reward = earned.get(answer.actionId);
+      return { answer: reward ? { ...answer, reward } : answer, play: trajectory.id };
+    });
+  });
+  return { answers, rewards };
+}
+
+function gradeOf({ isRight }: DiscussionAnswer): number | undefined {
+  return isRight === undefined ? undefined : Number(isRight);
+}
+
+function coachVerdict({ feedback }: Judged, { actionId }: DiscussionAnswer): number | undefined {
+  const verdict = feedback.get(actionId);
+  return verdict?.kind === 'scored' ? verdict.score / 10 : undefined;
+}
+
+/** A reward of an answer counts for every action that led to it; actions of one turn are compared with one another. */
+function spread(
+  speeches: readonly Speech[],
+  rewards: ReadonlyMap<string, RewardParts>,
+): { readonly rewards: Map<string, number>; readonly kinds: Map<string, string> } {
+  const spreadRewards = new Map<string, number>();
+  const kinds = new Map<string, string>();
+  for (const { actions, last, turn } of speeches) {
+    const parts = rewards.get(last.id);
+    for (const { id } of actions) {
+      kinds.set(id, String(turn));
+      if (parts !== undefined) spreadRewards.set(id, parts.reward);
+    }
+  }
+  return { rewards: spreadRewards, kinds };
+}
+
+function trainedFrom(speeches: readonly Speech[], first: number): ReadonlySet<string> {
+  const trained = speeches.filter(({ turn }) => turn >= first);
+  return new Set(trained.flatMap(({ actions }) => actions.map(({ id }) => id)));
+}
+
+/**
+ * `accuracy/turn-1`, `agreement/turn-1`, … of every turn, `wrong-to-right` and `right-to-wrong` (shares of the answers that
+ * had one before), `conformity`, and per agent the means of `verdict/`, `discussion/`, `revision/` and `influence/`.
+ */
+function discussionMetrics({ answers }: Rewarded): Metrics {
+  const graded = answers.map(({ answer, play }) => ({ ...answer, trajectoryId: play }));
+  const metrics: Record<string, number> = statisticMetrics(discussionStatistics(graded));
+  const byAgent = Map.groupBy(answers, ({ answer }) => answer.agent);
+  for (const [agent, own] of byAgent) {
+    const means = {
+      verdict: own.flatMap(({ answer }) => answer.verdict ?? []),
+      discussion: own.flatMap(({ answer }) => answer.reward?.discussion ?? []),
+      revision: own.flatMap(({ answer }) => answer.reward?.revision ?? []),
+      influence: own.flatMap(({ answer }) => answer.reward?.influence ?? []),
+    };
+    for (const [name, values] of Object.entries(means)) {
+      if (values.length === 0) continue;
+      metrics[`${name}/${agent}`] = values.reduce((sum, value) => sum + value, 0) / values.length;
+    }
+  }
+  return metrics;
+}
+
+function statisticMetrics(statistics: DiscussionStatistics): Record<string, number> {
+  const metrics: Record<string, number> = {};
+  const add = (name: string, share: number | undefined) => {
+    if (share !== undefined) metrics[name] = share;
+  };
+  for (const [turn, { accuracy, agreement }] of statistics.turns.entries()) {
+    add(`accuracy/turn-${turn + 1}`, accuracy.share);
+    add(`agreement/turn-${turn + 1}`, agreement.share);
+  }
+  const sum = (name: keyof DiscussionStatistics['transitions'][number]) =>
+    statistics.transitions.reduce((total, transitions) => total + transitions[name], 0);
+  const [toRight, toWrong] = [sum('wrongToRight'), sum('rightToWrong')];
+  const all = toRight + toWrong + sum('rightToRight') + sum('wrongToWrong');
+  if (all > 0) {
+    metrics['wrong-to-right'] = toRight / all;
+    metrics['right-to-wrong'] = toWrong / all;
+  }
+  add('conformity', statistics.conformity.share);
+  return metrics;
+}
