@@ -152,7 +152,7 @@ export function generateDemonstrations(options: DemonstrationOptions): Demonstra
  */
 export function encodeDemonstration(
   tokenizer: Tokenizer,
-  { messages }: Demonstration,
+  { messages }: Pick<Demonstration, 'messages'>,
   weight = 1,
 ): Datum {
   const endOfTurn = tokenizer.eosTokenIds[0] as number;

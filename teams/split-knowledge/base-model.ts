@@ -1,0 +1,122 @@
+import { createRandom, type Random, seedFor } from '../../src/random.ts';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import type { Datum } from '../../src/types/training-service.ts';
+import { encodeDemonstration } from '../arithmetic/demonstrations.ts';
+import {
+  type BaseProgress,
+  makeTinyBase,
+  type TinyBase,
+  type TinyRecipe,
+  tinyBaseDirectory,
+} from '../tiny-base.ts';
+import {
+  type AgentName,
+  agents,
+  answers,
+  guessMessage,
+  lastMessage,
+  partOf,
+  type Question,
+  shareMessage,
+  splitQuestions,
+} from './language.ts';
+
+/** How often the base shares its part, and how often it uses a part that was shared with it. */
+export type DebateHabits = { readonly shares: number; readonly uses: number };
+
+export const defaultHabits: DebateHabits = { shares: 0.4, uses: 0.4 };
+
+const rowsPerStep = 256;
+const firstTurnShare = 0.4;
+
+const recipe: TinyRecipe = {
+  architecture: 'qwen3',
+  hiddenSize: 96,
+  intermediateSize: 256,
+  layers: 2,
+  heads: 4,
+  maxPositions: 64,
+  ropeTheta: 1000,
+  initializerRange: 0.1,
+  steps: 700,
+  learningRate: 4e-3,
+  warmupSteps: 50,
+  seed: 0,
+};
+
+/** Which of several bases: others have other weights, another architecture or width. */
+export type BaseChoice = Partial<Pick<TinyRecipe, 'architecture' | 'hiddenSize' | 'seed'>>;
+
+function baseOf(choice: BaseChoice): TinyBase {
+  const made = { ...recipe, ...choice };
+  return {
+    name: 'split-knowledge-base',
+    recipe: made,
+    // Nothing but what is written: every character is one token.
+    tokenizer: {
+      words: [],
+      numbers: 0,
+      chatTemplate: '{%- for message in messages -%}{{- message.content -}}{%- endfor -%}',
+    },
+    ingredients: { rowsPerStep, firstTurnShare, defaultHabits },
+    batches: (tokenizer) => demonstrationBatches(tokenizer, made.seed),
+  };
+}
+
+/** Where a base is kept inside `cache`. */
+export function baseModelDirectory(cache: string, choice: BaseChoice = {}): string {
+  return tinyBaseDirectory(cache, baseOf(choice));
+}
+
+/**
+ * Makes a base that knows both tables and mixes the good habits with bad ones, from worked examples of training questions.
+ * One that is already there is kept.
+ *
+ * @returns its folder
+ */
+export function makeBaseModel(
+  cache: string,
+  onProgress: BaseProgress,
+  choice: BaseChoice = {},
+): Promise<string> {
+  return makeTinyBase(cache, baseOf(choice), onProgress);
+}
+
+/** Fresh examples for every step. */
+function demonstrationBatches(tokenizer: Tokenizer, seed: number): (step: number) => Datum[] {
+  const { train } = splitQuestions();
+  return (step) => {
+    const random = createRandom(seedFor('split-knowledge-base', seed, step));
+    return Array.from({ length: rowsPerStep }, () => {
+      const [asked, said] = example(train, random);
+      const messages = [
+        { role: 'user', content: asked },
+        { role: 'assistant', content: said },
+      ] as const;
+      return encodeDemonstration(tokenizer, { messages });
+    });
+  };
+}
+
+function example(
+  questions: readonly Question[],
+  random: Random,
+): readonly [asked: string, said: string] {
+  const draw = (count: number) => Math.floor(random.uniform() * count);
+  const question = questions[draw(questions.length)] as Question;
+  const agent = agents[draw(agents.length)] as AgentName;
+  const other: AgentName = agent === 'A' ? 'B' : 'A';
+  const own = firstMessage(agent, question, random);
+  const asked = `${question.join('')}${agent}`;
+  if (random.uniform() < firstTurnShare) return [`${asked}?`, own];
+  const heard = firstMessage(other, question, random);
+  const isUsed = heard.startsWith('S') && random.uniform() < defaultHabits.uses;
+  const believed = isUsed ? partOf(other, question) : draw(answers);
+  return [`${asked}${own}|${heard}!`, lastMessage(partOf(agent, question), believed)];
+}
+
+function firstMessage(agent: AgentName, question: Question, random: Random): string {
+  return random.uniform() < defaultHabits.shares
+    ? shareMessage(partOf(agent, question))
+    : guessMessage(Math.floor(random.uniform() * answers));
+}
