@@ -1,3 +1,4 @@
+import { recordDiscussions } from './methods/discussion-answers.ts';
 import { playAndJudge } from './methods/play-and-judge.ts';
 import { majorityAccuracy, passAtK, type TaskGrades } from './methods/statistics.ts';
 import { createStage, publishAll, type Training } from './methods/training.ts';
@@ -63,6 +64,7 @@ async function evaluateTeam(
     };
   });
   training.run.recordEvaluation(name, rows);
+  if (training.settings.gradesEveryAnswer) recordDiscussions(training, tasks, trajectories);
   const evaluation = summarizeEvaluation(name, rows, trajectories);
   training.watch.evaluated(name, metricsOf(evaluation));
   return evaluation;

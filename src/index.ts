@@ -1,6 +1,7 @@
 export { mappaMathchat } from './config/presets.ts';
 export { defineRun, type RunInput } from './config/schema.ts';
 export { BoundaryError } from './errors.ts';
+export { type DiscussionOptions, discussionTeam } from './methods/discussion.ts';
 export {
   type ActResult,
   type Agent,

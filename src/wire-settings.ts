@@ -5,6 +5,8 @@ import type { Loss, SampleFilters } from './types/training-service.ts';
 import { learningRateAt } from './update/schedule.ts';
 import { wireMethod } from './wire-method.ts';
 
+type Critic = { readonly lambda: number; readonly coefficient: number; readonly clip: number };
+
 function filtersOf({ topK, topP, minP }: RunConfig['rollout']): SampleFilters {
   return {
     ...(topK !== undefined && { topK }),
@@ -29,9 +31,16 @@ function lossOf(update: RunConfig['update']): Loss {
 }
 
 /** How a config turns verdicts or outcomes into advantages. */
-export function creditOptionsOf({ credit }: RunConfig): CreditOptions {
-  const { source, estimator, klCoefficient, gamma, sigmaFloor } = credit;
-  return { credit: source, estimator, klCoefficient, gamma, sigmaFloor };
+export function creditOptionsOf(config: RunConfig): CreditOptions {
+  const { source, estimator, klCoefficient, gamma, sigmaFloor } = config.credit;
+  const critic = criticOf(config);
+  const how = critic ? { estimator: 'gae' as const, lambda: critic.lambda } : { estimator };
+  return { credit: source, ...how, klCoefficient, gamma, sigmaFloor };
+}
+
+/** The critic that every policy gets beside it; undefined where the method has none. */
+export function criticOf({ method }: RunConfig): Critic | undefined {
+  return method.kind === 'maporl' && method.critic !== false ? method.critic : undefined;
 }
 
 /** The numbers of a run as methods read them, in their units. */
@@ -39,6 +48,7 @@ export function settingsOf(config: RunConfig): Settings {
   const { rollout, update, training, evaluation, coaching } = config;
   const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
   const { steps } = wireMethod(config);
+  const critic = criticOf(config);
   const rate = (step: number) =>
     learningRateAt(learningRate, schedule, { step, steps, warmupSteps });
   return {
@@ -53,6 +63,7 @@ export function settingsOf(config: RunConfig): Settings {
     maxActions: rollout.maxActions,
     maxActionTokens: rollout.maxActionTokens ?? Number.POSITIVE_INFINITY,
     frozen: training.frozen ?? [],
+    gradesEveryAnswer: config.method.kind === 'maporl',
     failedShareLimit: rollout.failedShareLimit,
     unscoredShareLimit: coaching.unscoredShareLimit,
     coachConcurrency: coaching.concurrency,
@@ -65,6 +76,7 @@ export function settingsOf(config: RunConfig): Settings {
       behaviourRatioLimit: update.behaviourRatioLimit,
       epochs: update.epochs,
       miniBatches: update.miniBatches,
+      ...(critic && { critic: { coefficient: critic.coefficient, clip: critic.clip } }),
       adam: {
         ...{ learningRate, beta1, beta2, eps },
         weightDecay: update.weightDecay,

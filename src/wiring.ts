@@ -28,7 +28,7 @@ import type { Policy, TrainingService } from './types/training-service.ts';
 import type { Trajectory } from './types/trajectory.ts';
 import { freeCoachingKeys, unaskedCoach, type WiredCoach, wireCoach } from './wire-coach.ts';
 import { wireMethod } from './wire-method.ts';
-import { settingsOf } from './wire-settings.ts';
+import { criticOf, settingsOf } from './wire-settings.ts';
 
 /** A run with everything alive; `close` ends interpreters, engine and store. */
 export type Wired = {
@@ -179,11 +179,18 @@ export async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOu
   return Promise.all(read);
 }
 
-/** Whether an action's reward is its play's outcome, or may become that when the coach's budget is spent. */
-function mayUseOutcomes({ credit, coaching }: RunConfig): boolean {
+/** Whether rewards are made of grades, or may become that when the coach's budget is spent. */
+function mayUseOutcomes({ credit, coaching, method }: RunConfig): boolean {
+  if (method.kind === 'maporl' && (method.verifier === 'grade' || isIncentivised(method)))
+    return true;
   const { calls, usd, whenSpent } = coaching.budget;
   const isLimited = calls !== undefined || usd !== undefined;
-  return credit.source === 'outcome' || (isLimited && whenSpent === 'outcome');
+  const isOutcome = method.kind === 'mappa' && credit.source === 'outcome';
+  return isOutcome || (isLimited && whenSpent === 'outcome');
+}
+
+function isIncentivised({ incentives }: Extract<RunConfig['method'], { kind: 'maporl' }>): boolean {
+  return Object.values(incentives).some((bonus) => bonus > 0);
 }
 
 /** What has no answer cannot be graded, and must not count as wrong. */
@@ -261,7 +268,8 @@ async function createPolicies(
         : { from: { directory: join(checkpoint, id), optimizer: true } };
     const seed = seedFor(config.seed, 'adapter', id);
     const shape = { rank, alpha, ...(targets && { targets }) };
-    return service.createPolicy({ id, seed, ...shape, ...from });
+    const valueHead = criticOf(config) !== undefined;
+    return service.createPolicy({ id, seed, valueHead, ...shape, ...from });
   };
   const common = shared ? await open(sharedPolicy) : undefined;
   const policies = new Map<string, Policy>();

@@ -95,7 +95,11 @@ function checkAgents(config: RunConfig, known: readonly string[], where: string)
   const { team, training, coaching, adapter } = config;
   const shown = Array.isArray(coaching.showAnswer) ? coaching.showAnswer : [];
   const { frozen = [] } = training;
-  const named = { 'training.frozen': frozen, 'coaching.showAnswer': shown };
+  const named = {
+    'training.frozen': frozen,
+    'coaching.showAnswer': shown,
+    'method.payoffs': payoffNames(config),
+  };
   const fault = (message: string) => new BoundaryError('config', `${where}: ${message}`);
   for (const [key, names] of Object.entries(named)) {
     const unknown = names.find((name) => !known.includes(name));
@@ -112,6 +116,13 @@ function checkAgents(config: RunConfig, known: readonly string[], where: string)
   throw fault(
     'training.frozen cannot hold still one agent of a shared adapter; set adapter.shared=false or leave training.frozen empty',
   );
+}
+
+function payoffNames({ method }: RunConfig): string[] {
+  if (method.kind !== 'maporl') return [];
+  return Object.entries(method.payoffs ?? {}).flatMap(([agent, weights]) => {
+    return [agent, ...Object.keys(weights)];
+  });
 }
 
 async function importConfig(path: string): Promise<RunInput> {

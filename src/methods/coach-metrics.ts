@@ -32,7 +32,7 @@ export function coachMetrics({ run, policies }: Training, scope: string, judged:
 }
 
 /** Actions of plays that did not fail, of one agent or all, which have no score; with the cause where one is known. */
-export function countUnscored(
+function countUnscored(
   { trajectories, feedback }: Judged,
   agent?: string,
 ): { readonly unscored: readonly (string | undefined)[]; readonly all: number } {

@@ -101,6 +101,7 @@ const settings: Settings = {
     maxActions: 8,
     failedShareLimit: 0.25,
     frozen: [],
+    gradesEveryAnswer: false,
     coachConcurrency: 4,
     showOutcome: false,
   },

@@ -130,6 +130,7 @@ async function updateAll(
   for (const [policy, agents] of trained) {
     const { id } = policy;
     const own = credited.filter(({ action }) => agents.includes(action.agent));
+    const started = performance.now();
     const updated = await updatePolicy(policy, own, {
       ...settings.update,
       adam: { ...settings.update.adam, learningRate },
@@ -138,6 +139,7 @@ async function updateAll(
     });
     if (step === 1) noteRatio(watch, id, updated);
     for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
+    metrics[`update-seconds/${id}`] = (performance.now() - started) / 1000;
     watch.waiting('the update', ++done, trained.size);
   }
   return metrics;
@@ -159,7 +161,7 @@ function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, r
   return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
 }
 
-/** `score/<agent>` (mean points), `action-tokens/<agent>` (mean length), `truncated/<agent>` (share cut by length). */
+/** `score/<agent>` (mean points), `sampled-tokens/<agent>`, `action-tokens/<agent>` (mean length), `truncated/<agent>` (share cut by length). */
 function agentMetrics({ trajectories, feedback }: Judged, agents: readonly string[]): Metrics {
   const metrics: Record<string, number> = {};
   const played = trajectories.flatMap(({ failure, actions }) => (failure ? [] : actions));
@@ -171,6 +173,7 @@ function agentMetrics({ trajectories, feedback }: Judged, agents: readonly strin
       return verdict?.kind === 'scored' ? verdict.score : [];
     });
     if (scores.length > 0) metrics[`score/${agent}`] = meanOf(scores);
+    metrics[`sampled-tokens/${agent}`] = own.reduce((sum, { tokens }) => sum + tokens.length, 0);
     metrics[`action-tokens/${agent}`] = meanOf(own.map(({ tokens }) => tokens.length));
     metrics[`truncated/${agent}`] = meanOf(own.map(({ stop }) => (stop === 'length' ? 1 : 0)));
   }

@@ -51,6 +51,8 @@ export type Settings = {
   readonly maxActions: number;
   /** Agents whose policy is not updated. */
   readonly frozen: readonly string[];
+  /** Whether evaluations grade and record what every agent answered at every turn, not only the team's answer. */
+  readonly gradesEveryAnswer: boolean;
   /** The run stops when a larger share of a step's plays failed. */
   readonly failedShareLimit: number;
   /** The run stops when a larger share of a step's actions got no score. */

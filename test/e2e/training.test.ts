@@ -2,13 +2,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openRun } from '../../src/run/run-store.ts';
 import { makeBaseModel } from '../../teams/arithmetic/base-model.ts';
-import { runCli, startCli } from '../support/run-cli.ts';
+import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { runCli } from '../support/run-cli.ts';
 
 const config = fileURLToPath(new URL('../../teams/arithmetic/teamtune.config.ts', import.meta.url));
 const cache = fileURLToPath(new URL('../../.teamtune', import.meta.url));
@@ -25,42 +23,6 @@ beforeAll(async () => {
   await makeBaseModel(cache, () => undefined);
 }, 600_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** What a run came to, without what depends on the clock or on the folder. */
-function factsOf(directory: string) {
-  const run = openRun(directory, { mode: 'read' });
-  const clock = /seconds|replayed|live-tensors|mebibytes/;
-  const metrics = run.metrics().map(({ step, metrics: values }) => ({
-    step,
-    values: Object.entries(values).filter(([name]) => !clock.test(name)),
-  }));
-  const evaluations = run.evaluations();
-  const actions = ['1', '2', '3', '4'].flatMap((scope) =>
-    run.actionsOf(scope).map(({ id, text, logprobs }) => ({ id, text, logprobs: [...logprobs] })),
-  );
-  run.close();
-  return { metrics, evaluations, actions };
-}
-
-/** Rows of a run that another process writes; 0 while it has none. */
-function countRows(directory: string, table: string, where: string): number {
-  const database = new DatabaseSync(join(directory, 'run.db'), { readOnly: true });
-  try {
-    const row = database.prepare(`SELECT count(*) AS rows FROM ${table} WHERE ${where}`).get();
-    return Number(row?.rows);
-  } finally {
-    database.close();
-  }
-}
-
-/** False, too, while there is no file, folder or table to look at. */
-function isTrue(condition: () => boolean): boolean {
-  try {
-    return condition();
-  } catch {
-    return false;
-  }
-}
 
 describe('a run on the arithmetic team', () => {
   let whole: string;
@@ -107,14 +69,8 @@ describe('a run on the arithmetic team', () => {
       () => count('actions', "scope = 'eval:trained'") > 40,
     ];
     for (const [kill, hasCome] of moments.entries()) {
-      const { child, ended } = startCli([...args, ...(kill === 0 ? [] : ['--resume'])]);
-      let hasEnded = false;
-      void ended.then(() => {
-        hasEnded = true;
-      });
-      while (!hasEnded && !isTrue(hasCome)) await sleep(1);
-      child.kill('SIGKILL');
-      const { signal, stderr } = await ended;
+      const resumed = [...args, ...(kill === 0 ? [] : ['--resume'])];
+      const { signal, stderr } = await killWhen(resumed, hasCome);
       expect(signal, `kill ${kill} came too late: ${stderr}`).toBe('SIGKILL');
     }
     const { code, stderr } = await runCli([...args, '--resume']);

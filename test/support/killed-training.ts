@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openRun } from '../../src/run/run-store.ts';
+import { startCli } from './run-cli.ts';
+
+/** What a run came to, without what depends on the clock or on the folder. */
+export function factsOf(directory: string) {
+  const run = openRun(directory, { mode: 'read' });
+  const clock = /seconds|replayed|live-tensors|mebibytes/;
+  const metrics = run.metrics().map(({ step, metrics: values }) => ({
+    step,
+    values: Object.entries(values).filter(([name]) => !clock.test(name)),
+  }));
+  const evaluations = run.evaluations();
+  const actions = metrics.flatMap(({ step }) =>
+    run.actionsOf(step).map(({ id, text, logprobs }) => ({ id, text, logprobs: [...logprobs] })),
+  );
+  const answers = run.discussions.scopes().map((scope) => run.discussions.answersOf(scope));
+  run.close();
+  return { metrics, evaluations, actions, answers };
+}
+
+/** Rows of a run that another process writes; throws while it has no such table. */
+export function countRows(directory: string, table: string, where: string): number {
+  const database = new DatabaseSync(join(directory, 'run.db'), { readOnly: true });
+  try {
+    const row = database.prepare(`SELECT count(*) AS rows FROM ${table} WHERE ${where}`).get();
+    return Number(row?.rows);
+  } finally {
+    database.close();
+  }
+}
+
+/** False, too, while there is no file, folder or table to look at. */
+function isTrue(condition: () => boolean): boolean {
+  try {
+    return condition();
+  } catch {
+    return false;
+  }
+}
+
+/** Runs the CLI until it has come so far, and kills it. @returns how it ended: `SIGKILL` unless it ended by itself before */
+export async function killWhen(args: readonly string[], hasCome: () => boolean) {
+  const { child, ended } = startCli(args);
+  let hasEnded = false;
+  void ended.then(() => {
+    hasEnded = true;
+  });
+  while (!hasEnded && !isTrue(hasCome)) await sleep(1);
+  child.kill('SIGKILL');
+  return ended;
+}
