@@ -8,7 +8,7 @@ export type Description = {
 };
 
 /** Stands for every column of the answers but the id: `google-quest-challenge` has thirty. */
-export const allTargets: readonly string[] = [];
+const allTargets: readonly string[] = [];
 
 /**
  * What is wrong in the published `dsbench_modeling_cleaned_prompts.json`, by task. That `data_type` is wrong for seven
