@@ -12,7 +12,6 @@ const floors = [
   [
     'config',
     'wiring.ts',
-    'wire-tasks.ts',
     'wire-coach.ts',
     'wire-method.ts',
     'wire-settings.ts',

@@ -1,3 +1,4 @@
+export { malt } from './config/method-schema.ts';
 export { mappaMathchat } from './config/presets.ts';
 export { defineRun, type RunInput } from './config/schema.ts';
 export { BoundaryError } from './errors.ts';

@@ -56,7 +56,6 @@ export function settingsOf(config: RunConfig): Settings {
     steps,
     tasksPerStep: rollout.tasksPerStep,
     samplesPerTask: rollout.samplesPerTask,
-    stratify: config.tasks.stratify,
     temperature: rollout.temperature,
     filters: filtersOf(rollout),
     concurrency: rollout.concurrency,

@@ -22,7 +22,7 @@ const interpreterKey = 'rollout.sandbox.python';
 /** One of our rubrics may also be named, by a word without a dot or a slash. */
 const rubricKey = 'coaching.rubric';
 const pathKeys = [
-  ...['model.path', 'tasks.train', 'tasks.heldOut', 'tasks.tables', 'output', interpreterKey],
+  ...['model.path', 'tasks.train', 'tasks.heldOut', 'output', interpreterKey],
   ...[rubricKey, 'coaching.cache'],
 ];
 /** Its entries are paths too, one for each named set. */
@@ -92,13 +92,14 @@ function withVariant(config: RunConfig, where: string): RunConfig {
 
 /** Keys that name agents must name some of `known`, and leave something to train. */
 function checkAgents(config: RunConfig, known: readonly string[], where: string): void {
-  const { team, training, coaching, adapter } = config;
+  const { team, training, coaching, adapter, method } = config;
   const shown = Array.isArray(coaching.showAnswer) ? coaching.showAnswer : [];
   const { frozen = [] } = training;
   const named = {
     'training.frozen': frozen,
     'coaching.showAnswer': shown,
     'method.payoffs': payoffNames(config),
+    'method.dpo.agents': method.kind === 'malt' ? (method.dpo.agents ?? []) : [],
   };
   const fault = (message: string) => new BoundaryError('config', `${where}: ${message}`);
   for (const [key, names] of Object.entries(named)) {
@@ -206,6 +207,7 @@ function applyOverride(tree: Tree, override: string): Tree {
   const copy = { ...tree };
   if (key.includes('.')) copy[section] = isPlain(tree[section]) ? copyTree(tree[section], 2) : {};
   if (key.startsWith(`${budgetKey}.`)) copy[section] = withBudget(copy[section] as Tree);
+  if (key.startsWith('method.')) copy.method = openedMethod(tree.method, key.split('.'));
   const [holder, last] = holderOf(copy, key);
   if (!holder) throw new BoundaryError('config', `--set ${key}: no such key`);
   const isPath = isPathKey(key) && text !== 'false';
@@ -217,6 +219,13 @@ function applyOverride(tree: Tree, override: string): Tree {
 /** A budget may be set key by key on a config that has none. */
 function withBudget(coaching: Tree): Tree {
   return { ...coaching, budget: isPlain(coaching.budget) ? { ...coaching.budget } : {} };
+}
+
+/** Options may be set on a method that is only named, and in a group of them that the config leaves out. */
+function openedMethod(method: unknown, [, group = '', inner]: readonly string[]): Tree {
+  const options = isPlain(method) ? copyTree(method, 2) : { kind: method ?? 'mappa' };
+  if (inner === undefined) return options;
+  return { ...options, [group]: isPlain(options[group]) ? options[group] : {} };
 }
 
 function isPathKey(key: string): boolean {

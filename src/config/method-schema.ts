@@ -36,10 +36,72 @@ const maporlMethod = z.strictObject({
     .prefault({}),
 });
 
+const count = z.int().positive();
+const positive = z.number().positive();
+const share = z.number().min(0).max(1);
+
+/** Learning rate, passes over the training set, and examples or pairs of one optimiser step. */
+const passes = (learningRate: number, epochs: number) => ({
+  learningRate: positive.default(learningRate),
+  epochs: count.default(epochs),
+  batchSize: count.default(32),
+});
+
+/** Options of MALT. */
+export const maltMethod = z.strictObject({
+  kind: z.literal('malt'),
+  /** Trees are grown, and the team trained on them, so many times. */
+  rounds: count.default(1),
+  /** Questions of one round; absent = all. */
+  questions: count.optional(),
+  /** Ways to go on at every action, or at the first, the second, …; where an array ends there is one. */
+  branching: z.union([count, z.array(count).nonempty()]).default(3),
+  /** `full`, or `best-first`: one leaf at a time, where the value is high or little is known. */
+  expansion: z.enum(['full', 'best-first']).default('full'),
+  /** Most plays of one question; absent = the whole tree. */
+  leavesPerQuestion: count.optional(),
+  /** After so many leaves of equal value a question is given up; absent = never. */
+  unanimousAfter: z.int().min(2).optional(),
+  /** Who says what a leaf is worth: the grade of its answer, or the coach's points for its last action. */
+  judge: z.enum(['outcome', 'coach']).default('outcome'),
+  select: z
+    .strictObject({
+      /** θ: an action worth more is positive; `question`: the mean of its question's plays. */
+      threshold: z.union([share, z.literal('question')]).default(0.5),
+      /** Least difference of the values of a pair. */
+      margin: share.default(0),
+      /** Siblings with equal tokens share the mean value of their leaves. */
+      poolIdentical: z.boolean().default(false),
+      /** One example for each context and text; the paper keeps a multiset. */
+      distinctExamples: z.boolean().default(false),
+      /** Leaves out examples, and preferred answers, that were cut off by their length. */
+      dropTruncated: z.boolean().default(true),
+      /** Most examples, or pairs, of one agent from one question; absent = all. */
+      examplesPerQuestion: count.optional(),
+      pairsPerQuestion: count.optional(),
+    })
+    .prefault({}),
+  /** `sft-dpo`, `sft`, or `values`: policy gradients with the backed-up values as rewards. */
+  objective: z.enum(['sft-dpo', 'sft', 'values']).default('sft-dpo'),
+  sft: z.strictObject(passes(3e-4, 2)).prefault({}),
+  dpo: z
+    .strictObject({
+      ...passes(1e-4, 4),
+      beta: positive.default(0.2),
+      /** Weight of the preferred answers' cross-entropy per token; 0 = the paper's loss. */
+      anchor: z.number().nonnegative().default(1),
+      /** Mean log-ratio of preferred answers over an epoch, nats, below which the run stops. */
+      collapseBelow: z.number().negative().default(-2),
+      /** Agents trained on preferences; absent = all but the first. */
+      agents: z.array(z.string()).optional(),
+    })
+    .prefault({}),
+});
+
 const methods = z.discriminatedUnion(
   'kind',
-  [mappaMethod, maporlMethod],
-  'expected mappa or maporl',
+  [mappaMethod, maporlMethod, maltMethod],
+  'expected mappa, maporl or malt',
 );
 
 /** Who plays, who judges and what is trained on: a method with its options, or its bare name for the defaults. */
@@ -53,3 +115,10 @@ export type MethodChoice = z.output<typeof methodSchema>;
 
 /** A method as a config names it. */
 export type MethodInput = MethodChoice['kind'] | z.input<typeof methods>;
+
+type MaltInput = Omit<z.input<typeof maltMethod>, 'kind'>;
+
+/** MALT (arXiv 2412.01928): trees of plays, their values backed up, then SFT and DPO for each role. */
+export function malt(options: MaltInput = {}): MethodInput {
+  return { kind: 'malt', ...options };
+}

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { maltMethod } from './method-schema.ts';
 import { runSchema } from './schema.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -59,4 +60,15 @@ test('a run has at most 90 keys, and each is read outside the schema', () => {
     return !new RegExp(`\\b${last}\\b`).test(sources);
   });
   expect(unread).toEqual([]);
+});
+
+test('the guide to MALT names every option of it', () => {
+  const guide = readFileSync(join(root, 'docs/malt.md'), 'utf8');
+  const named = new Set([...guide.matchAll(/`([\w.]+)`/g)].map(([, name]) => name));
+  const options = [...keysOf(maltMethod)].map(([key]) => key).filter((key) => key !== 'kind');
+  const missing = options.filter(
+    (key) => !named.has(key) && !named.has(key.replace('select.', '')),
+  );
+  expect(options.length).toBeGreaterThan(15);
+  expect(missing).toEqual([]);
 });

@@ -1,7 +1,6 @@
 import { allOrStop } from '../coach/all-or-stop.ts';
 import { BoundaryError } from '../errors.ts';
 import { createCollector, type PlayRequest } from '../rollout/collect.ts';
-import type { Stage } from '../rollout/play-task.ts';
 import type { Outcome } from '../types/feedback.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import { describeUsage } from './coach-metrics.ts';
@@ -22,31 +21,25 @@ export async function playAndJudge(
   const { run, settings } = training;
   const { scope } = stage;
   const outcomes = new Map<string, Outcome>();
-  const graded = run.outcomesOf(scope);
   const stop = new AbortController();
   const judgement = options.coached
     ? openJudgement(training, scope, stop)
     : withoutJudgement(training, scope);
-  const onAnswer: Stage['onAnswer'] = async ({ task, trajectory, files }) => {
-    const outcome = training.gradeFiles
-      ? await training.gradeFiles(task, trajectory, files)
-      : training.grade(task, trajectory);
-    if (outcome) graded.set(trajectory.id, outcome);
-  };
   const collect = createCollector(
-    { ...stage, ...judgement, onAnswer, stop: stop.signal },
+    { ...stage, ...judgement, stop: stop.signal },
     settings.concurrency,
   );
   let done = 0;
   const judge = async (request: PlayRequest, ended: Trajectory | undefined) => {
     const trajectory = ended ?? (await collect(request));
-    const outcome = trajectory.failure
-      ? undefined
-      : (graded.get(trajectory.id) ?? training.grade(request.task, trajectory));
-    run.recordTrajectory(scope, trajectory, outcome);
+    run.recordTrajectory(scope, trajectory);
     // Not earlier: a play whose end is not recorded is resumed, and finds its files. One that failed may be, too.
     if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
-    if (outcome) outcomes.set(trajectory.id, outcome);
+    const outcome = trajectory.failure ? undefined : training.grade(request.task, trajectory);
+    if (outcome) {
+      outcomes.set(trajectory.id, outcome);
+      run.recordOutcome(outcome);
+    }
     await judgement.scoreEnded(request.task, trajectory, outcome);
     sayProgress(training, options.coached, { done: ++done, of: requests.length });
     return trajectory;
@@ -80,7 +73,7 @@ function sayProgress(
  * Plays that ended before an interruption, by `task/sample`, taken as they ended: a failure of then is not tried again.
  * Only where so many failed that the run stopped for it are the failed ones played again, once their cause is mended.
  */
-function endedPlays(
+export function endedPlays(
   { run, settings }: Training,
   scope: string,
   requested: number,
@@ -92,7 +85,7 @@ function endedPlays(
   return new Map(kept.map((one) => [`${one.taskId}/${one.sample}`, one]));
 }
 
-function refuseTooManyFailures(trajectories: readonly Trajectory[], limit: number): void {
+export function refuseTooManyFailures(trajectories: readonly Trajectory[], limit: number): void {
   const failures = trajectories.flatMap(({ failure }) => failure ?? []);
   const share = failures.length / Math.max(1, trajectories.length);
   if (share <= limit) return;

@@ -32,12 +32,11 @@ export async function policyGradientStep(
   step: number,
   { isCoached, assign }: CreditRule,
 ): Promise<Metrics> {
-  const { settings, policies, watch } = training;
+  const { settings, policies } = training;
   const started = performance.now();
   const tasks = tasksFrom(training.tasks, settings.seed, {
     position: (step - 1) * settings.tasksPerStep,
     count: settings.tasksPerStep,
-    ...(settings.stratify && { stratify: true }),
   });
   training.run.rescores.recordTasks(tasks);
   const samplers = await publishAll(policies);
@@ -51,24 +50,41 @@ export async function policyGradientStep(
   const judged = await playAndJudge(training, stage, requests, { coached: isCoached });
   const playSeconds = (performance.now() - started) / 1000;
 
-  watch.waiting('the update', 0, policies.size);
-  const referenceLogprobs = await scoreUnderReference(training.reference, judged.trajectories);
-  training.run.rescores.recordReferences(referenceLogprobs);
-  const values = await criticValues(training, judged.trajectories);
-  const { credited, metrics } = assign(judged, { referenceLogprobs, values });
-  const updates = await updateAll(training, step, credited);
+  const learned = await learnFrom(training, step, {
+    trajectories: judged.trajectories,
+    assign: (evidence) => assign(judged, evidence),
+  });
   return {
     ...rolloutMetrics(judged, stage.finished.size),
     ...agentMetrics(judged, [...policies.keys()]),
     ...(isCoached ? coachMetrics(training, stage.scope, judged) : {}),
-    ...metrics,
-    ...updates,
+    ...learned,
     'live-tensors': training.service.counters().liveTensors ?? 0,
     'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
     ...memoryMetrics(training.service.counters()),
     'play-seconds': playSeconds,
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+/** Credits the plays' actions by a rule and has every trained policy take optimiser steps on its own. */
+export async function learnFrom(
+  training: Training,
+  step: number,
+  {
+    trajectories,
+    assign,
+  }: {
+    readonly trajectories: readonly Trajectory[];
+    readonly assign: (evidence: Evidence) => Credit;
+  },
+): Promise<Metrics> {
+  training.watch.waiting('the update', 0, training.policies.size);
+  const referenceLogprobs = await scoreUnderReference(training.reference, trajectories);
+  training.run.rescores.recordReferences(referenceLogprobs);
+  const values = await criticValues(training, trajectories);
+  const { credited, metrics } = assign({ referenceLogprobs, values });
+  return { ...metrics, ...(await updateAll(training, step, credited)) };
 }
 
 /** Where the engine says: memory of `weights`, `adapters`, `optimizers`, `cache` and `activations`, in MiB. */
@@ -156,7 +172,10 @@ function noteRatio(watch: Watch, policy: string, updated: Metrics): void {
 }
 
 /** Every policy that is trained, with the agents that play it: one each, or all where they share an adapter. */
-function agentsByPolicy({ policies, settings }: Training): ReadonlyMap<Policy, readonly string[]> {
+export function agentsByPolicy({
+  policies,
+  settings,
+}: Training): ReadonlyMap<Policy, readonly string[]> {
   const trained = [...policies].filter(([agent]) => !settings.frozen.includes(agent));
   const grouped = Map.groupBy(trained, ([, policy]) => policy);
   return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));

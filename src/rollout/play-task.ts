@@ -4,11 +4,12 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResults } from '../tools/format-tool-result.ts';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { Message } from '../types/message.ts';
-import type { Workspace, WorkspaceFiles, Workspaces } from '../types/sandbox.ts';
+import type { Workspace, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
 import type { SampleFilters, SampleParams, Sampler } from '../types/training-service.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
+import { type Branching, ownerOf } from './branching.ts';
 import { tellOfTools } from './describe-tools.ts';
 import { runTools } from './run-tools.ts';
 import {
@@ -35,6 +36,11 @@ export type Stage = {
   readonly scope: string;
   /** Actions of this scope that an interrupted run had finished: they are not played again. */
   readonly finished: ReadonlyMap<string, Action>;
+  /**
+   * Makes a task's plays the leaves of a tree: each replays the actions that it shares with an earlier one from
+   * `finished`, which must hold them by then. Only for teams whose agents act one after another.
+   */
+  readonly branching?: Branching;
   /** Called once for each action as it ends, before the play goes on. */
   readonly onAction: (action: Action) => void;
   /**
@@ -42,8 +48,6 @@ export type Stage = {
    * not change any more.
    */
   readonly onJudgeable?: (request: CoachRequest) => void;
-  /** Called when a play has answered, before its files may go; the play has not ended until this has. */
-  readonly onAnswer?: (answered: Answered) => Promise<void>;
   /** The coach's words on an action, for a play that asks for them. */
   readonly wordsOn: (request: CoachRequest) => Promise<string | undefined>;
   readonly playTimeoutMs: number;
@@ -53,13 +57,6 @@ export type Stage = {
   readonly maxActions: number;
   /** Ends all plays when the run stops; what they did not finish is played when the run is resumed. */
   readonly stop: AbortSignal;
-};
-
-/** A play with its answer, and its files as they are at its end. */
-export type Answered = {
-  readonly task: Task;
-  readonly trajectory: Trajectory;
-  readonly files: WorkspaceFiles;
 };
 
 type Conversation = { readonly messages: readonly Message[]; readonly ids: Int32Array };
@@ -87,7 +84,7 @@ type Play = {
  * failure of the play
  */
 export async function playTask(stage: Stage, task: Task, sample: number): Promise<Trajectory> {
-  const id = `${stage.scope}/${task.id}/${sample}`;
+  const id = playId(stage, task, sample);
   const deadline = AbortSignal.timeout(stage.playTimeoutMs);
   const ended = new AbortController();
   const signal = AbortSignal.any([deadline, stage.stop, ended.signal]);
@@ -95,13 +92,11 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   const path = () => ({ id, taskId: task.id, sample, actions: inOrder(actions) });
   try {
     const workspace = await stage.workspaces.open(id, task.files ?? {});
-    const positions = recordedPositions(stage, id);
+    const positions = stage.branching ? [] : recordedPositions(stage, id);
     const fixed = { stage, id, task, sample, signal, workspace };
     const play: Play = { ...fixed, actions, positions, judgeable: 0 };
     const answer = await answerOf(play);
-    const trajectory = { ...path(), answer };
-    await stage.onAnswer?.({ task, trajectory, files: workspace });
-    return trajectory;
+    return { ...path(), answer };
   } catch (error) {
     stage.stop.throwIfAborted();
     if (error instanceof BoundaryError && error.boundary === 'run') throw error;
@@ -110,6 +105,10 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
     // An agent that was asked and not waited for is no part of the play any more.
     ended.abort();
   }
+}
+
+function playId({ scope }: Stage, task: Task, sample: number): string {
+  return `${scope}/${task.id}/${sample}`;
 }
 
 function recordedPositions({ finished }: Stage, play: string): string[] {
@@ -178,7 +177,7 @@ function createAgent(play: Play, name: string): Agent {
     options: { readonly continue?: boolean } = {},
   ): Promise<ActResult> {
     // Numbered when it is asked: which of several conversations comes first to its next turn is up to the clock.
-    const call = `${play.id}/${name}.${asked++}`;
+    const call = `${name}.${asked++}`;
     const before = play.actions.at(-1)?.id;
     const previous = options.continue ? conversation : undefined;
     let current = openConversation(play.stage, declaration, message, previous);
@@ -186,7 +185,8 @@ function createAgent(play: Play, name: string): Agent {
     let toolOutput: string | undefined;
     for (let turn = 0; turn < (declaration.maxTurns ?? 1); turn++) {
       const parent = actions.at(-1)?.id ?? before;
-      const at = { id: `${call}.${turn}`, parent, observation: current.ids };
+      const owner = ownerOfNext(play);
+      const at = { id: `${owner}/${call}.${turn}`, owner, parent, observation: current.ids };
       const action = await takeAction(play, name, at);
       actions.push(action);
       current = afterAction(current, action);
@@ -208,6 +208,12 @@ function createAgent(play: Play, name: string): Agent {
       return acted;
     },
   };
+}
+
+/** The play that samples the next action: this one, or in a tree the one that first came to it. */
+function ownerOfNext({ stage, id, task, sample, actions }: Play): string {
+  if (stage.branching === undefined) return id;
+  return playId(stage, task, ownerOf(sample, actions.length, stage.branching));
 }
 
 function openConversation(
@@ -250,6 +256,7 @@ async function takeAction(
   agent: string,
   at: {
     readonly id: string;
+    readonly owner: string;
     readonly parent: string | undefined;
     readonly observation: Int32Array;
   },
@@ -257,15 +264,10 @@ async function takeAction(
   play.signal.throwIfAborted();
   const { id, parent, observation } = at;
   const finished = play.stage.finished.get(id);
-  if (finished) {
-    refuseOtherObservation(finished, observation);
-    const hadChanges = finished.toolResults.some(({ files }) => files !== undefined);
-    await play.workspace.restore(id, hadChanges);
-    endAction(play, finished);
-    return finished;
-  }
+  if (finished) return replayAction(play, finished, at);
   // Taken before waiting, so that agents who act at the same time get distinct ones.
   const turn = takePosition(play, id);
+  refuseForkInTime(play, turn);
   const sampled = await sampleAction(play, agent, { id, observation });
   const observationText = play.stage.tokenizer.decode(observation);
   const isThinking = observationText.trimEnd().endsWith('<think>');
@@ -288,6 +290,28 @@ async function takeAction(
   play.stage.onAction(action);
   endAction(play, action);
   return action;
+}
+
+async function replayAction(
+  play: Play,
+  finished: Action,
+  at: { readonly owner: string; readonly observation: Int32Array },
+): Promise<Action> {
+  refuseOtherObservation(finished, at.observation);
+  play.positions[finished.turn] = finished.id;
+  const hadChanges = finished.toolResults.some(({ files }) => files !== undefined);
+  await play.workspace.restore(finished.id, { hadChanges, owner: at.owner });
+  endAction(play, finished);
+  return finished;
+}
+
+/** Which action of a tree comes at a position must not be up to the clock. */
+function refuseForkInTime({ stage, actions }: Play, turn: number): void {
+  if (stage.branching === undefined || turn === actions.length) return;
+  throw new BoundaryError(
+    'config',
+    `team ${stage.team.name} has agents that act at the same time: a tree branches only plays whose agents act one after another`,
+  );
 }
 
 /** The first position that no action has. @throws Error when the play has taken all that it may */

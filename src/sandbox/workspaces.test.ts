@@ -60,7 +60,7 @@ test('a resumed play has the files of its finished actions, without those of the
   await before.run(leaving({ x: '1' }), '', { actionId: 'a' });
   await before.run(leaving({ x: '2' }), '', { actionId: 'b' });
   const after = await open().open('1/t/0', { 'train.csv': csv });
-  await after.restore('a', true);
+  await after.restore('a', { hadChanges: true });
   expect(textOf(await after.read('x'))).toBe('1');
   const seen: (string | undefined)[] = [];
   const looking: Sandbox = {
@@ -73,8 +73,8 @@ test('a resumed play has the files of its finished actions, without those of the
   await after.run(looking, '', { actionId: 'b' });
   expect(seen).toEqual(['train.csv,x']);
   const again = await open().open('1/t/0', { 'train.csv': csv });
-  await again.restore('a', true);
-  await again.restore('b', true);
+  await again.restore('a', { hadChanges: true });
+  await again.restore('b', { hadChanges: true });
   expect((await again.list()).map(({ path }) => path)).toEqual(['train.csv', 'x', 'y']);
   expect(textOf(await again.read('x'))).toBe('1');
 });
@@ -82,8 +82,8 @@ test('a resumed play has the files of its finished actions, without those of the
 test('files that are gone stop the run rather than change what a resumed play sees', async () => {
   const workspaces = open();
   const workspace = await workspaces.open('1/t/0', {});
-  await workspace.restore('nothing changed', false);
-  await expect(workspace.restore('a', true)).rejects.toThrow('start a new run');
+  await workspace.restore('nothing changed', { hadChanges: false });
+  await expect(workspace.restore('a', { hadChanges: true })).rejects.toThrow('start a new run');
 });
 
 test.each([

@@ -92,9 +92,9 @@ class PlayFolders {
     return this.folder === undefined ? new Map() : filesBelow(this.folder);
   }
 
-  async #versions(): Promise<readonly string[]> {
+  async #versions(place = this.#place): Promise<readonly string[]> {
     try {
-      const names = await readdir(this.#place);
+      const names = await readdir(place);
       return names.filter((name) => !name.endsWith(unfinished)).toSorted();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
@@ -132,24 +132,24 @@ class PlayFolders {
     this.#current = { number, folder };
   }
 
-  async restore(actionId: string, hadChanges: boolean): Promise<void> {
+  async restore(actionId: string, hadChanges: boolean, place = this.#place): Promise<void> {
     this.#begun.add(actionId);
-    const found = (await this.#versions()).findLast((name) =>
+    const found = (await this.#versions(place)).findLast((name) =>
       name.endsWith(`-${nameOf(actionId)}`),
     );
     if (found === undefined && !hadChanges) return;
     if (found === undefined) {
       throw new BoundaryError(
         'run',
-        `action ${actionId} changed files of its workspace, and ${this.#place} does not hold them any more: start a new run`,
+        `action ${actionId} changed files of its workspace, and ${place} does not hold them any more: start a new run`,
       );
     }
     const number = Number(found.slice(0, 6));
-    if (number > this.#current.number) this.#current = { number, folder: join(this.#place, found) };
+    if (number > this.#current.number) this.#current = { number, folder: join(place, found) };
   }
 }
 
-function createWorkspace(folders: PlayFolders): Workspace {
+function createWorkspace(folders: PlayFolders, placeOf: (playId: string) => string): Workspace {
   const read = async (path: string): Promise<Uint8Array> => {
     const files = await folders.list();
     if (folders.folder !== undefined && files.has(path))
@@ -182,7 +182,10 @@ function createWorkspace(folders: PlayFolders): Workspace {
           await applyOrRefuse(folders, execution.changes, actionId);
         return execution;
       }),
-    restore: (actionId, hadChanges) => folders.inTurn(() => folders.restore(actionId, hadChanges)),
+    restore: (actionId, { hadChanges, owner }) =>
+      folders.inTurn(() =>
+        folders.restore(actionId, hadChanges, owner === undefined ? undefined : placeOf(owner)),
+      ),
   };
 }
 
@@ -223,11 +226,13 @@ export function openWorkspaces(directory: string, quota: Quota): Workspaces {
     });
   };
 
+  const placeOf = (playId: string) => join(directory, nameOf(playId));
+
   return {
     open: async (playId, files) => {
-      const folder = join(directory, nameOf(playId));
+      const folder = placeOf(playId);
       if (Object.keys(files).length === 0)
-        return createWorkspace(new PlayFolders(folder, quota, undefined));
+        return createWorkspace(new PlayFolders(folder, quota, undefined), placeOf);
       const first = join(folder, '000000-task');
       try {
         await provide(first, files);
@@ -235,9 +240,9 @@ export function openWorkspaces(directory: string, quota: Quota): Workspaces {
         const message = `the files of the task of ${playId} could not be laid out: ${messageOf(cause)}`;
         throw new BoundaryError('task', message, { cause });
       }
-      return createWorkspace(new PlayFolders(folder, quota, first));
+      return createWorkspace(new PlayFolders(folder, quota, first), placeOf);
     },
-    remove: (playId) => rm(join(directory, nameOf(playId)), { recursive: true, force: true }),
+    remove: (playId) => rm(placeOf(playId), { recursive: true, force: true }),
     close: async () => {
       const names = existsSync(directory) ? await readdir(directory) : [];
       if (names.every((name) => name === taskFiles))

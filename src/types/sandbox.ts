@@ -75,11 +75,15 @@ export type Workspace = WorkspaceFiles & {
     options: { readonly actionId: string; readonly signal?: AbortSignal },
   ) => Promise<Execution>;
   /**
-   * Puts the files back to what they were after an action that an interrupted run had finished.
+   * Puts the files back to what they were after an action that an interrupted run, or another play, had finished.
    *
+   * @param recorded.owner the play that has the files; absent = this one
    * @throws BoundaryError("run") when the action had changed files and they are gone
    */
-  readonly restore: (actionId: string, hadChanges: boolean) => Promise<void>;
+  readonly restore: (
+    actionId: string,
+    recorded: { readonly hadChanges: boolean; readonly owner?: string },
+  ) => Promise<void>;
 };
 
 /** The workspaces of all plays of a run. */

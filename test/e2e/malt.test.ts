@@ -1,0 +1,115 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { makeRandomModel } from '../support/make-random-model.ts';
+import { runCli } from '../support/run-cli.ts';
+
+const index = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
+
+/** Three agents in a row; a function judges the leaves by their tokens, so that a model of random weights has values. */
+const configText = `
+import { defineRun, defineTeam, malt } from ${JSON.stringify(index)};
+const member = { role: 'Member', maxTokens: 4 };
+const tasks = Array.from({ length: 6 }, (_, id) => ({ id: String(id), prompt: 'Add ' + id, answer: '1' }));
+export default defineRun({
+  name: 'three',
+  team: defineTeam({
+    name: 'three',
+    agents: { generator: member, verifier: member, refiner: member },
+    async play({ prompt }, { generator, verifier, refiner }) {
+      const draft = await generator.act(prompt);
+      const critique = await verifier.act(prompt + draft.text);
+      return (await refiner.act(prompt + draft.text + critique.text)).text;
+    },
+  }),
+  model: { path: './model', threads: 1 },
+  adapter: { rank: 2, alpha: 4 },
+  tasks: { train: tasks, heldOut: tasks.slice(0, 2) },
+  coach: ({ action }) => action.tokens.reduce((sum, token) => sum + token, 0) % 11,
+  method: malt({
+    judge: 'coach',
+    branching: [2, 2, 2],
+    select: { dropTruncated: false },
+    sft: { learningRate: 1e-2, epochs: 12, batchSize: 8 },
+    dpo: { learningRate: 1e-3, epochs: 12, batchSize: 4 },
+  }),
+});
+`;
+let folder: string;
+let config: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'teamtune-malt-'));
+  await makeRandomModel(join(folder, 'model'));
+  config = join(folder, 'teamtune.config.ts');
+  await writeFile(config, configText);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('a run of MALT', () => {
+  let whole: string;
+
+  beforeAll(async () => {
+    whole = join(folder, 'whole');
+    const { code, stderr } = await runCli(['train', config, '--output', whole]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  }, 120_000);
+
+  test('grows its trees in the first step, and trains on examples, then on preferences', () => {
+    const { metrics, evaluations } = factsOf(whole);
+    const [first, second] = metrics.map(({ values }) => Object.fromEntries(values));
+    expect(metrics.map(({ step }) => step)).toEqual([1, 2]);
+    expect(first).toMatchObject({ questions: 6, plays: 48, 'actions/verifier': 24 });
+    expect(first?.['sft-steps/generator']).toBeGreaterThan(0);
+    expect(second?.['dpo-steps/refiner']).toBeGreaterThan(0);
+    expect(second).not.toHaveProperty(['dpo-steps/generator']);
+    expect(evaluations.map(({ name }) => name)).toEqual(['base', 'trained']);
+  });
+
+  test('killed while trees grow, in SFT and in DPO, it ends with the same numbers', async () => {
+    const killed = join(folder, 'killed');
+    const args = ['train', config, '--output', killed];
+    const count = (table: string, where: string) => countRows(killed, table, where);
+    const moments: readonly (() => boolean)[] = [
+      () => count('actions', "scope = '1'") > 20,
+      // Every leaf is judged: what follows is supervised training.
+      () => count('feedback', "action_id LIKE '1/%'") === 48,
+      () => count('steps', 'step = 1') === 1,
+    ];
+    for (const [kill, hasCome] of moments.entries()) {
+      const { signal, stderr } = await killWhen(
+        [...args, ...(kill === 0 ? [] : ['--resume'])],
+        hasCome,
+      );
+      expect(signal, `kill ${kill} came too late: ${stderr}`).toBe('SIGKILL');
+    }
+    const { code, stderr } = await runCli([...args, '--resume']);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(factsOf(killed)).toEqual(factsOf(whole));
+  }, 120_000);
+
+  test('a collapse of preferred answers stops it with what to change, and it goes on with that', async () => {
+    const output = join(folder, 'collapsed');
+    const args = ['train', config, '--output', output];
+    const harsh = ['--set', 'method.dpo.collapseBelow=-1e-9', '--set', 'method.dpo.anchor=0'];
+    const wild = ['--set', 'method.dpo.learningRate=0.1'];
+    const stopped = await runCli([...args, ...harsh, ...wild]);
+    expect(stopped.code).toBe(3);
+    expect(stopped.stderr).toContain('--resume and a smaller method.dpo.learningRate');
+    const resumed = await runCli([...args, '--resume']);
+    expect(resumed.code, resumed.stderr).toBe(0);
+    expect(factsOf(output).metrics).toEqual(factsOf(whole).metrics);
+  }, 120_000);
+
+  test('an agent that is none is refused, and so is an option that does not exist', async () => {
+    const agents = await runCli(['train', config, '--set', 'method.dpo.agents=["critic"]']);
+    expect(agents.stderr).toContain('method.dpo.agents: expected agents of team three');
+    const option = await runCli(['train', config, '--set', 'method.treshold=1']);
+    expect(option.stderr).toMatch(/unknown key method\.treshold \(did you mean method\.\w+\?\)/);
+  }, 60_000);
+});
