@@ -42,7 +42,7 @@ async function trainStep(): Promise<{ readonly loss: number; readonly gradNorm: 
   const pass = policy.forwardBackward(data, { kind: 'cross_entropy' });
   const step = policy.optimStep(adam);
   const [{ metrics }, { gradNorm }] = await Promise.all([pass.result, step.result]);
-  return { loss: metrics.loss ?? Number.NaN, gradNorm };
+  return { loss: metrics.loss ?? Number.NaN, gradNorm: gradNorm ?? Number.NaN };
 }
 
 await serveRuns({ facts: await trainStep() }, trainStep);

@@ -153,7 +153,8 @@ export type Policy = {
   readonly forward: (data: readonly Datum[]) => Ticket<PassResult>;
   /** Adds to the gradient; the gradient is the SUM over tokens and datums until `optimStep`. */
   readonly forwardBackward: (data: readonly Datum[], loss: Loss) => Ticket<PassResult>;
-  readonly optimStep: (adam: Adam) => Ticket<{ readonly gradNorm: number }>;
+  /** `gradNorm` before clipping; absent where the engine does not say. */
+  readonly optimStep: (adam: Adam) => Ticket<{ readonly gradNorm?: number }>;
   /** A sampler of the weights as of this point in the queue. */
   readonly publish: () => Ticket<Sampler>;
   /** Writes weights and optimiser state into a folder (PEFT layout + `optimizer.safetensors`), which must not exist. */

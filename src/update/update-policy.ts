@@ -36,8 +36,9 @@ export type UpdateOptions = {
  * Before the first optimiser step the policy is still the one that was sampled: with exact engines the importance ratio
  * of every token is one, and the pass that is made anyway shows whether it is.
  *
- * @returns `loss`, `grad-norm`, `clip-fraction`, `entropy`, with a divergence term `reference-kl`, with a critic
- *   `value-loss` (half its mean squared error, before its coefficient; all means over optimiser steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
+ * @returns `loss`, `clip-fraction`, where the engine says them `grad-norm` and `entropy`, with a divergence term
+ *   `reference-kl`, with a critic `value-loss` (half its mean squared error, before its coefficient; all means over
+ *   optimiser steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
  *   the first pass, in nats
  * @throws BoundaryError("engine") when that gap is above the limit, before anything has moved, or a gradient is not finite
  */
@@ -57,7 +58,8 @@ export async function updatePolicy(
       const step = policy.optimStep(options.adam);
       const results = await Promise.all([pass.result, step.result, valueLoss]);
       const { gradNorm } = results[1];
-      if (!Number.isFinite(gradNorm)) throw notFinite(policy.id, gradNorm);
+      if (gradNorm !== undefined && !Number.isFinite(gradNorm))
+        throw notFinite(policy.id, gradNorm);
       passes.push({ pass: results[0], gradNorm, valueLoss: results[2] });
     }
   }
@@ -66,7 +68,8 @@ export async function updatePolicy(
 
 type Passed = {
   readonly pass: PassResult;
-  readonly gradNorm: number;
+  /** Absent where the engine does not say it. */
+  readonly gradNorm: number | undefined;
   readonly valueLoss: number | undefined;
 };
 
@@ -117,23 +120,26 @@ function deal<Item>(items: readonly Item[], parts: number): Item[][] {
 
 function summarize(passes: readonly Passed[]): Metrics {
   if (passes.length === 0) return { 'optimizer-steps': 0 };
-  const mean = (of: (entry: (typeof passes)[number]) => number) =>
-    passes.reduce((sum, entry) => sum + of(entry), 0) / passes.length;
+  const mean = (of: (entry: Passed) => number) => sumOf(passes.map(of)) / passes.length;
   const perToken = (name: string) =>
     mean(({ pass }) => (pass.metrics[name] ?? 0) / Math.max(1, pass.metrics.tokens ?? 0));
+  const hasAll = (name: string) => passes.every(({ pass }) => name in pass.metrics);
+  const norms = passes.flatMap(({ gradNorm }) => gradNorm ?? []);
   return {
     loss: mean(({ pass }) => pass.metrics.loss ?? 0),
-    'grad-norm': mean(({ gradNorm }) => gradNorm),
+    ...(norms.length === passes.length && { 'grad-norm': sumOf(norms) / norms.length }),
     'clip-fraction': perToken('clippedTokens'),
-    entropy: perToken('entropy'),
-    ...(passes.every(({ pass }) => 'referenceKl' in pass.metrics) && {
-      'reference-kl': perToken('referenceKl'),
-    }),
+    ...(hasAll('entropy') && { entropy: perToken('entropy') }),
+    ...(hasAll('referenceKl') && { 'reference-kl': perToken('referenceKl') }),
     ...(passes.every(({ valueLoss }) => valueLoss !== undefined) && {
       'value-loss': mean(({ valueLoss }) => valueLoss ?? Number.NaN),
     }),
     'optimizer-steps': passes.length,
   };
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 function notFinite(policy: string, gradNorm: number): BoundaryError {

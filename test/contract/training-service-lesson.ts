@@ -9,7 +9,7 @@ import type {
 } from '../../src/types/training-service.ts';
 
 export const adam: Adam = {
-  learningRate: 0.02,
+  learningRate: 0.01,
   beta1: 0.9,
   beta2: 0.95,
   eps: 1e-8,
@@ -72,4 +72,13 @@ export function expectClose(
     const difference = Math.abs((left[index] ?? Number.NaN) - (right[index] ?? Number.NaN));
     expect(difference).toBeLessThanOrEqual(tolerance);
   }
+}
+
+/** Norms of two gradients that must be one; nothing where the engine does not say them. */
+export function expectSameNorm(
+  left: { readonly gradNorm?: number },
+  right: { readonly gradNorm?: number },
+): void {
+  if (left.gradNorm === undefined && right.gradNorm === undefined) return;
+  expect((left.gradNorm ?? Number.NaN) / (right.gradNorm ?? Number.NaN)).toBeCloseTo(1, 5);
 }

@@ -7,6 +7,7 @@ import {
   adam,
   datumOf,
   expectClose,
+  expectSameNorm,
   lesson,
   logprobsNow,
   params,
@@ -15,16 +16,22 @@ import {
   supervised,
   teach,
 } from './training-service-lesson.ts';
+import { describeTrainingState } from './training-service-state.ts';
 
 /** What the suite knows of the model behind the service under test. */
 export type ServiceUnderTest = {
   readonly create: () => Promise<TrainingService>;
   readonly vocabSize: number;
   readonly maxPositions: number;
+  /** Whether samplers keep their weights while training goes on; default true. */
+  readonly isSnapshot?: boolean;
+  /** Whether adapters can be had as files; default true. */
+  readonly hasAdapterFiles?: boolean;
 };
 
 /** What every `TrainingService` must do, in process or remote; tolerances are for float32. */
 export function describeTrainingService(name: string, under: ServiceUnderTest): void {
+  describeTrainingState(name, under);
   describe(`${name} as a training service`, () => {
     let service: TrainingService;
     let directory: string;
@@ -208,7 +215,7 @@ export function describeTrainingService(name: string, under: ServiceUnderTest): 
         halves.forwardBackward(lesson.slice(1), { kind: 'cross_entropy' });
         const wholeStep = await whole.optimStep(adam).result;
         const halvesStep = await halves.optimStep(adam).result;
-        expect(halvesStep.gradNorm / wholeStep.gradNorm).toBeCloseTo(1, 5);
+        expectSameNorm(halvesStep, wholeStep);
         const other = await logprobsNow(halves);
         (await logprobsNow(whole)).forEach((row, index) => {
           expectClose(row, other[index] ?? [], 1e-4);
@@ -224,7 +231,7 @@ export function describeTrainingService(name: string, under: ServiceUnderTest): 
         const fresh = await newPolicy('b');
         fresh.forwardBackward(lesson, { kind: 'cross_entropy' });
         const once = await fresh.optimStep({ ...adam, learningRate: 0 }).result;
-        expect(again.gradNorm / once.gradNorm).toBeCloseTo(1, 5);
+        expectSameNorm(again, once);
       });
 
       it('trains each policy alone', async () => {
@@ -247,70 +254,6 @@ export function describeTrainingService(name: string, under: ServiceUnderTest): 
         await Promise.all(crowd.map((policy) => teach(policy)));
         await Promise.all(crowd.map((policy) => teach(policy)));
         expect(await logprobsNow(crowd[0] as Policy)).toEqual(await logprobsNow(alone));
-      });
-    });
-
-    describe('snapshots and state', () => {
-      it('samples from the weights as they were when published', async () => {
-        const policy = await taughtPolicy('a');
-        const old = await samplerOf(policy);
-        const before = await old.sample(prompt, params);
-        const underWay = old.sample(prompt, { ...params, maxTokens: 60 });
-        await teach(policy);
-        await teach(policy);
-        const renewed = await samplerOf(policy);
-        expect([old.version, renewed.version]).toEqual([1, 3]);
-        expect(await old.sample(prompt, params)).toEqual(before);
-        const uninterrupted = await old.sample(prompt, { ...params, maxTokens: 60 });
-        expect(await underWay).toEqual(uninterrupted);
-        const changed = await renewed.sample(prompt, params);
-        expect(changed.logprobs).not.toEqual(before.logprobs);
-      });
-
-      it('publishes the point in the queue, not a later one', async () => {
-        const policy = await newPolicy('a');
-        policy.forwardBackward(lesson, { kind: 'cross_entropy' });
-        const early = policy.publish();
-        policy.optimStep(adam);
-        const late = policy.publish();
-        expect((await early.result).version).toBe(0);
-        expect((await late.result).version).toBe(1);
-      });
-
-      it('goes on from a saved state with the same bits', async () => {
-        const policy = await taughtPolicy('a');
-        const state = join(directory, 'state');
-        await policy.saveState(state).result;
-        const from = { directory: state, optimizer: true };
-        const restored = await service.createPolicy({ id: 'restored', seed: 99, rank: 4, from });
-        expect(restored.version()).toBe(1);
-        for (let step = 0; step < 3; step++) {
-          expect(await teach(restored)).toBe(await teach(policy));
-        }
-        expect(await logprobsNow(restored)).toEqual(await logprobsNow(policy));
-      });
-
-      it('starts a new optimiser from an exported adapter', async () => {
-        const policy = await taughtPolicy('a');
-        const exported = join(directory, 'adapter');
-        await policy.exportAdapter(exported);
-        const from = { directory: exported, optimizer: false };
-        const restored = await service.createPolicy({ id: 'restored', seed: 99, rank: 4, from });
-        expect(restored.version()).toBe(0);
-        expect(await logprobsNow(restored)).toEqual(await logprobsNow(policy));
-      });
-
-      it('refuses to write a state over what is there', async () => {
-        const policy = await taughtPolicy('a');
-        await expect(policy.saveState(directory).result).rejects.toThrow(/exists already/);
-      });
-
-      it('refuses a state of another rank', async () => {
-        const state = join(directory, 'state');
-        await (await taughtPolicy('a')).saveState(state).result;
-        const from = { directory: state, optimizer: true };
-        const creating = service.createPolicy({ id: 'b', seed: 1, rank: 8, from });
-        await expect(creating).rejects.toThrow(/rank 4/);
       });
     });
 

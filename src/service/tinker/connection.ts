@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BoundaryError, messageOf } from '../../errors.ts';
+import type { Credential } from './credential.ts';
+import type { Patience } from './patience.ts';
+
+/** One request; its body is encoded anew for every try, so that no try holds it in memory while it waits. */
+export type Call = {
+  readonly method: 'GET' | 'POST';
+  /** Below `/api/v1`. */
+  readonly path: string;
+  /** What is asked for, in messages: `optim_step of policy "solver"`. */
+  readonly what: string;
+  /** Must give the same bytes each time. */
+  readonly body?: () => { readonly bytes: string | Uint8Array<ArrayBuffer>; readonly type: string };
+  readonly accept?: string;
+  readonly signal?: AbortSignal;
+};
+
+/** An answer that is final: a success, or a refusal that trying again would not change. */
+export type Reply = {
+  readonly status: number;
+  /** Of a success in JSON. */
+  readonly json?: unknown;
+  /** Of a success in any other form, as it came. */
+  readonly bytes?: Uint8Array;
+  /** What the server says of a refusal, in one short line; empty where it says nothing. */
+  readonly detail: string;
+  /** Where a redirect leads. */
+  readonly location?: string;
+};
+
+/** A way to a server: everything that fails in passing is tried again, within a deadline. */
+export type Connection = {
+  readonly url: string;
+  readonly patience: Patience;
+  readonly call: (call: Call) => Promise<Reply>;
+  /** One try; a failure of the network is a value. */
+  readonly attempt: (call: Call, timeoutMs: number) => Promise<Reply | Interruption>;
+};
+
+/** What became of a try without a whole answer. */
+export type Interruption = { readonly interrupted: string; readonly isTimeout: boolean };
+
+/** Statuses after which the same request may be tried again. */
+const passing = new Set([402, 408, 425, 429]);
+
+export function isPassing(status: number): boolean {
+  return passing.has(status) || status >= 500;
+}
+
+export function openConnection(
+  url: string,
+  credential: Credential,
+  patience: Patience,
+): Connection {
+  const attempt: Connection['attempt'] = async (call, timeoutMs) => {
+    call.signal?.throwIfAborted();
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const signal = call.signal ? AbortSignal.any([call.signal, deadline]) : deadline;
+    try {
+      return await send(url, call, { token: await credential.token(signal), signal });
+    } catch (error) {
+      call.signal?.throwIfAborted();
+      if (error instanceof BoundaryError) throw error;
+      return { interrupted: describeFailure(error), isTimeout: deadline.aborted };
+    }
+  };
+  const call: Connection['call'] = async (request) => {
+    const started = performance.now();
+    for (let tries = 0; ; tries++) {
+      const reply = await attempt(request, patience.requestMs);
+      const mayRenew = tries === 0 && statusOf(reply) === 401 && credential.renew();
+      if ('status' in reply && !isPassing(reply.status) && !mayRenew) return reply;
+      const waited = performance.now() - started;
+      const limit = statusOf(reply) === 402 ? patience.billingMs : patience.outageMs;
+      if (waited > limit) throw gaveUp(url, request, reply, waited);
+      await sleep(waitAfter(tries, patience), undefined, signalOf(request));
+    }
+  };
+  return { url, patience, call, attempt };
+}
+
+function statusOf(reply: Reply | Interruption): number | undefined {
+  return 'status' in reply ? reply.status : undefined;
+}
+
+/** Milliseconds before the next try. */
+export function waitAfter(tries: number, { firstWaitMs, longestWaitMs }: Patience): number {
+  return Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(tries, 20));
+}
+
+export function signalOf({ signal }: { readonly signal?: AbortSignal }): {
+  readonly signal?: AbortSignal;
+} {
+  return signal === undefined ? {} : { signal };
+}
+
+async function send(
+  url: string,
+  { method, path, body, accept }: Call,
+  { token, signal }: { readonly token: string | undefined; readonly signal: AbortSignal },
+): Promise<Reply> {
+  const encoded = body?.();
+  const response = await fetch(`${url}/api/v1${path}`, {
+    method,
+    signal,
+    // A redirect may lead to another host, which must not see the key.
+    redirect: 'manual',
+    headers: {
+      accept: accept ?? 'application/json',
+      ...(encoded && { 'content-type': encoded.type }),
+      ...(token !== undefined && { 'x-api-key': token }),
+    },
+    ...(encoded && { body: encoded.bytes }),
+  });
+  return readReply(response);
+}
+
+/** @throws Error where a success is no whole reply of this protocol: a proxy's page, or one that was cut short */
+async function readReply(response: Response): Promise<Reply> {
+  const { status, headers } = response;
+  const location = headers.get('location');
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (!response.ok) {
+    return { status, detail: detailOf(bytes), ...(location !== null && { location }) };
+  }
+  const type = headers.get('content-type') ?? '';
+  if (type.startsWith('text/')) throw new Error(`a reply of type ${type}`);
+  if (!type.includes('json')) return { status, bytes, detail: '' };
+  return { status, json: JSON.parse(new TextDecoder().decode(bytes)), detail: '' };
+}
+
+/** `fetch` keeps what happened in the cause. */
+function describeFailure(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause === undefined ? messageOf(error) : `${messageOf(error)}: ${messageOf(cause)}`;
+}
+
+function gaveUp(
+  url: string,
+  { what }: Call,
+  reply: Reply | Interruption,
+  waitedMs: number,
+): BoundaryError {
+  const last = 'status' in reply ? `status ${reply.status} ${reply.detail}` : reply.interrupted;
+  return new BoundaryError(
+    'engine',
+    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs and resume`,
+    { retryable: true },
+  );
+}
+
+/** In one short line: some servers repeat the whole request in a refusal. */
+function detailOf(bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(bytes.subarray(0, 100_000));
+  return (readDetail(text) ?? text).replaceAll(/\s+/g, ' ').trim().slice(0, 300);
+}
+
+/** Undefined where the text is no JSON, empty where that says nothing. */
+function readDetail(text: string): string | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof json !== 'object' || json === null) return '';
+  const { detail, error } = json as { readonly detail?: unknown; readonly error?: unknown };
+  if (typeof detail === 'string') return detail;
+  if (!Array.isArray(detail)) return typeof error === 'string' ? error : '';
+  return detail
+    .map(({ loc, msg }: { readonly loc?: unknown; readonly msg?: unknown }) =>
+      [Array.isArray(loc) ? loc.join('.') : '', String(msg)].join(': '),
+    )
+    .join('; ');
+}

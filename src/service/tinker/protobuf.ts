@@ -1,0 +1,172 @@
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+
+/** Data type numbers of the schema. */
+const float32 = 1;
+const int64 = 2;
+
+/** A datum as it is sent: token ids and named arrays, one entry per target. */
+export type SentDatum = {
+  readonly tokens: Int32Array;
+  readonly targets: Int32Array;
+  readonly arrays: Readonly<Record<string, Float32Array>>;
+};
+
+export type SentPass = {
+  readonly modelId: string;
+  readonly sequence: number;
+  readonly data: readonly SentDatum[];
+  readonly loss: string;
+  readonly lossConfig: Readonly<Record<string, number>>;
+  readonly isForwardOnly: boolean;
+};
+
+/**
+ * `ForwardBackwardRequest` of the package `tinker_public`, proto3: 1 model_id, 2 seq_id, 3 data, 4 loss_fn,
+ * 5 loss_fn_config, 6 forward_only.
+ */
+export function encodePass(pass: SentPass): Uint8Array<ArrayBuffer> {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).string(pass.modelId);
+  writer.tag(2, WireType.Varint).int32(pass.sequence);
+  for (const datum of pass.data) writer.tag(3, WireType.LengthDelimited).bytes(encodeDatum(datum));
+  writer.tag(4, WireType.LengthDelimited).string(pass.loss);
+  for (const [name, value] of Object.entries(pass.lossConfig)) {
+    writer.tag(5, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(name);
+    writer.tag(2, WireType.Bit64).double(value).join();
+  }
+  if (pass.isForwardOnly) writer.tag(6, WireType.Varint).bool(true);
+  return writer.finish();
+}
+
+/** `Datum`: 1 chunks of the input, each with 1 encoded text, with 1 tokens as int32; 2 named tensors. */
+function encodeDatum({ tokens, targets, arrays }: SentDatum): Uint8Array {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.LengthDelimited).bytes(bytesOf(tokens)).join().join();
+  const wide = BigInt64Array.from(targets, BigInt);
+  encodeTensor(writer, 'target_tokens', { bytes: bytesOf(wide), type: int64, length: wide.length });
+  for (const [name, values] of Object.entries(arrays)) {
+    const tensor = { bytes: bytesOf(values), type: float32, length: values.length };
+    encodeTensor(writer, name, tensor);
+  }
+  return writer.finish();
+}
+
+/** An entry of a map to `Tensor`: 1 dense bytes, 3 data type, 4 shape (packed). */
+function encodeTensor(
+  writer: BinaryWriter,
+  name: string,
+  tensor: { readonly bytes: Uint8Array; readonly type: number; readonly length: number },
+): void {
+  writer.tag(2, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.LengthDelimited).string(name);
+  writer.tag(2, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.LengthDelimited).bytes(tensor.bytes);
+  writer.tag(3, WireType.Varint).int32(tensor.type);
+  writer.tag(4, WireType.LengthDelimited).fork().int64(tensor.length).join();
+  writer.join().join();
+}
+
+/** The bytes of the array itself, little-endian as every machine that Node runs on. */
+function bytesOf(array: Int32Array | Float32Array | BigInt64Array): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+/** Each field of a message with a reader that stands at its value. */
+function eachField(bytes: Uint8Array, use: (field: number, reader: BinaryReader) => boolean): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (!use(field, reader)) reader.skip(wireType, field);
+  }
+}
+
+/** The log-probabilities of `ForwardBackwardOutput`, a row per datum. */
+export function decodePass(bytes: Uint8Array): readonly Float32Array[] {
+  const rows: Float32Array[] = [];
+  eachField(bytes, (field, reader) => {
+    if (field !== 2) return false;
+    eachField(reader.bytes(), (inner, record) => {
+      if (inner !== 2) return false;
+      const { name, value } = decodeEntry(record.bytes());
+      if (name === 'logprobs') rows.push(...decodeBatch(value));
+      return true;
+    });
+    return true;
+  });
+  return rows;
+}
+
+function decodeEntry(bytes: Uint8Array): { readonly name: string; readonly value: Uint8Array } {
+  let name = '';
+  let value: Uint8Array = new Uint8Array();
+  eachField(bytes, (field, reader) => {
+    if (field === 1) name = reader.string();
+    else if (field === 2) value = reader.bytes();
+    else return false;
+    return true;
+  });
+  return { name, value };
+}
+
+/** `BatchedTensor`: 1 data of all datums, 2 byte offsets as int64, one more than datums. */
+function decodeBatch(bytes: Uint8Array): readonly Float32Array[] {
+  let data: Uint8Array = new Uint8Array();
+  let offsets: Uint8Array = new Uint8Array();
+  eachField(bytes, (field, reader) => {
+    if (field === 1) data = reader.bytes();
+    else if (field === 2) offsets = reader.bytes();
+    else return false;
+    return true;
+  });
+  const places = Array.from(new BigInt64Array(aligned(offsets)), Number);
+  const floats = new Float32Array(aligned(data));
+  return places.slice(0, -1).map((start, row) => {
+    return floats.slice(start / 4, (places[row + 1] ?? start) / 4);
+  });
+}
+
+/** A copy that starts where a wider type may. */
+function aligned(bytes: Uint8Array): ArrayBuffer {
+  return bytes.slice().buffer;
+}
+
+/** A sampled sequence, and log-probabilities of the prompt where they were asked for, NaN for none. */
+export type DecodedSample = {
+  readonly tokens: Int32Array;
+  /** Absent where the server sent none. */
+  readonly logprobs?: Float32Array;
+  readonly stop: 'stop' | 'length';
+};
+
+/** `SampleResponse`: 1 sequences (1 stop reason, 2 tokens, 3 logprobs), 2 logprobs of the prompt. */
+export function decodeSample(bytes: Uint8Array): {
+  readonly sequences: readonly DecodedSample[];
+  readonly promptLogprobs?: Float32Array;
+} {
+  const sequences: DecodedSample[] = [];
+  let promptLogprobs: Float32Array | undefined;
+  eachField(bytes, (field, reader) => {
+    if (field === 1) sequences.push(decodeSequence(reader.bytes()));
+    else if (field === 2) promptLogprobs = new Float32Array(aligned(reader.bytes()));
+    else return false;
+    return true;
+  });
+  return { sequences, ...(promptLogprobs && { promptLogprobs }) };
+}
+
+function decodeSequence(bytes: Uint8Array): DecodedSample {
+  let tokens = new Int32Array();
+  let logprobs: Float32Array | undefined;
+  let reason = 0;
+  eachField(bytes, (field, reader) => {
+    if (field === 1) reason = reader.int32();
+    else if (field === 2) tokens = new Int32Array(aligned(reader.bytes()));
+    else if (field === 3) logprobs = new Float32Array(aligned(reader.bytes()));
+    else return false;
+    return true;
+  });
+  return { tokens, stop: reason === 0 ? 'stop' : 'length', ...(logprobs && { logprobs }) };
+}
