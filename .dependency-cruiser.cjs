@@ -12,6 +12,7 @@ const floors = [
   [
     'config',
     'wiring.ts',
+    'wire-tasks.ts',
     'wire-coach.ts',
     'wire-method.ts',
     'wire-settings.ts',

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   logprobs: async () => (await import('./commands/logprobs.ts')).logprobsCommand,
   generate: async () => (await import('./commands/generate.ts')).generateCommand,
   grade: async () => (await import('./commands/grade.ts')).gradeCommand,
+  'make-tables': async () => (await import('./commands/make-tables.ts')).makeTablesCommand,
 };
 
 /** Exit codes that scripts may rely on. */

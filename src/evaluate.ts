@@ -2,9 +2,11 @@ import { recordDiscussions } from './methods/discussion-answers.ts';
 import { playAndJudge } from './methods/play-and-judge.ts';
 import { majorityAccuracy, passAtK, type TaskGrades } from './methods/statistics.ts';
 import { createStage, publishAll, type Training } from './methods/training.ts';
-import { playRequests } from './rollout/collect.ts';
+import { type PlayRequest, playRequests } from './rollout/collect.ts';
 import { type Accuracy, accuracyOf } from './run/accuracy.ts';
+import { bootstrapMean, type Interval } from './run/bootstrap-mean.ts';
 import { evaluationName } from './run/evaluation-name.ts';
+import type { EvaluationRow } from './run/rows.ts';
 import type { Metrics } from './types/metrics.ts';
 import type { Task } from './types/task.ts';
 import type { Trajectory } from './types/trajectory.ts';
@@ -17,6 +19,8 @@ export type Evaluation = {
   readonly majority: number;
   /** k → unbiased pass@k, for k = 1, 2, 4, … up to the number of samples. */
   readonly passAtK: Readonly<Record<string, number>>;
+  /** What else the grader measured, by name. */
+  readonly measures: Readonly<Record<string, Interval>>;
   /** Plays that broke; they count as not solved. */
   readonly failed: number;
 };
@@ -52,17 +56,17 @@ async function evaluateTeam(
   const { trajectories, outcomes } = await playAndJudge(training, stage, requests, {
     coached: false,
   });
-  const gradeOf = ({ id }: Trajectory) => outcomes.get(id);
-  const rows = trajectories.map((trajectory) => {
-    const outcome = gradeOf(trajectory);
-    return {
-      taskId: trajectory.taskId,
-      sample: trajectory.sample,
-      trajectoryId: trajectory.id,
-      correct: outcome?.correct ?? false,
-      ...(outcome?.extracted === undefined ? {} : { extracted: outcome.extracted }),
-    };
+  const graded = trajectories.map(async (trajectory, index): Promise<EvaluationRow> => {
+    const { id: trajectoryId, taskId, sample, failure } = trajectory;
+    const { task } = requests[index] as PlayRequest;
+    // A play that broke counts as not solved, and as what its task's grader says of nothing.
+    const outcome =
+      failure === undefined
+        ? outcomes.get(trajectoryId)
+        : await training.gradeFiles?.(task, trajectory);
+    return { taskId, sample, ...(outcome ?? { trajectoryId, correct: false }) };
   });
+  const rows = await Promise.all(graded);
   training.run.recordEvaluation(name, rows);
   if (training.settings.gradesEveryAnswer) recordDiscussions(training, tasks, trajectories);
   const evaluation = summarizeEvaluation(name, rows, trajectories);
@@ -75,6 +79,7 @@ type Row = {
   readonly sample: number;
   readonly correct: boolean;
   readonly extracted?: string;
+  readonly measures?: Readonly<Record<string, number>>;
 };
 
 /** Statistics of graded plays; rows may come in any order. */
@@ -96,8 +101,25 @@ export function summarizeEvaluation(
     ...(accuracy === undefined ? {} : { accuracy }),
     majority: majorityAccuracy(grades),
     passAtK: passes,
+    measures: measuresOf(rows),
     failed: trajectories.filter(({ failure }) => failure).length,
   };
+}
+
+/** Each measure over the rows that have it, which is all rows of tasks of its kind. */
+function measuresOf(rows: readonly Row[]): Record<string, Interval> {
+  const names = [...new Set(rows.flatMap(({ measures = {} }) => Object.keys(measures)))];
+  return Object.fromEntries(
+    names.toSorted().flatMap((name) => {
+      const having = rows.filter(({ measures }) => measures?.[name] !== undefined);
+      const byTask = Map.groupBy(having, ({ taskId }) => taskId);
+      const values = [...byTask].map(
+        ([taskId, own]) => [taskId, own.flatMap(({ measures }) => measures?.[name] ?? [])] as const,
+      );
+      const interval = bootstrapMean(new Map(values));
+      return interval === undefined ? [] : [[name, interval]];
+    }),
+  );
 }
 
 /** Rows grouped by task, samples in order. */
@@ -113,9 +135,11 @@ function gradesByTask(rows: readonly Row[]): TaskGrades[] {
   });
 }
 
-function metricsOf({ accuracy, majority, failed }: Evaluation): Metrics {
+function metricsOf({ accuracy, majority, failed, measures }: Evaluation): Metrics {
   if (accuracy === undefined) return { failed };
+  const means = Object.entries(measures).map(([name, { mean }]) => [name, mean] as const);
   return {
+    ...Object.fromEntries(means),
     accuracy: accuracy.accuracy,
     'accuracy-low': accuracy.low,
     'accuracy-high': accuracy.high,

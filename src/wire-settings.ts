@@ -56,6 +56,7 @@ export function settingsOf(config: RunConfig): Settings {
     steps,
     tasksPerStep: rollout.tasksPerStep,
     samplesPerTask: rollout.samplesPerTask,
+    stratify: config.tasks.stratify,
     temperature: rollout.temperature,
     filters: filtersOf(rollout),
     concurrency: rollout.concurrency,

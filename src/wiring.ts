@@ -17,18 +17,15 @@ import { openRun, type Run } from './run/run-store.ts';
 import { openWorkspaces } from './sandbox/workspaces.ts';
 import { createLocalTrainingService } from './service/local/local-training-service.ts';
 import { findOverlap } from './task/find-overlap.ts';
-import { gradeMath } from './task/grade-math.ts';
-import { loadTasks } from './task/load-tasks.ts';
 import { sampleTasks } from './task/sample-tasks.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 import { type OpenTools, openTools } from './tools/open-tools.ts';
-import type { Outcome } from './types/feedback.ts';
 import type { Task } from './types/task.ts';
 import type { Policy, TrainingService } from './types/training-service.ts';
-import type { Trajectory } from './types/trajectory.ts';
 import { freeCoachingKeys, unaskedCoach, type WiredCoach, wireCoach } from './wire-coach.ts';
 import { freeMethodKeys, wireMethod } from './wire-method.ts';
 import { criticOf, settingsOf } from './wire-settings.ts';
+import { gradersOf, readTasks } from './wire-tasks.ts';
 
 /** A run with everything alive; `close` ends interpreters, engine and store. */
 export type Wired = {
@@ -56,7 +53,7 @@ export async function wire(
   if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
   const heldOut = await readHeldOut(config);
   // With the whole file, too: the next sample of it would be trained on.
-  const file = await readTasks(config.tasks.train);
+  const file = await readTasks(config.tasks, config.tasks.train);
   for (const set of heldOut) warnOfOverlap({ tasks, file }, set, options.watch);
   const coach = (run: Run) =>
     wireCoach(config, {
@@ -134,7 +131,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const training: Training = {
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
       ...{ coach },
-      ...{ grade: gradeAnswer, tasks, heldOut, settings: settingsOf(config), watch },
+      ...{ ...gradersOf(config), tasks, heldOut, settings: settingsOf(config), watch },
     };
     isReady = true;
     const { keepCheckpoints } = config.training;
@@ -158,13 +155,9 @@ async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promi
   for (const close of closers) await close();
 }
 
-async function readTasks(source: string | readonly Task[]): Promise<readonly Task[]> {
-  return typeof source === 'string' ? loadTasks(source) : source;
-}
-
 /** The training tasks, or the sample of them that the config asks for, in the order of the file. */
 export async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly Task[]> {
-  const all = await readTasks(tasks.train);
+  const all = await readTasks(tasks, tasks.train);
   return tasks.sample === undefined ? all : sampleTasks(all, tasks.sample);
 }
 
@@ -172,7 +165,7 @@ export async function readTrainingTasks({ tasks }: RunConfig): Promise<readonly 
 export async function readHeldOut({ tasks }: RunConfig): Promise<readonly HeldOutSet[]> {
   const sets = tasks.heldOut === undefined ? [] : heldOutSets(tasks.heldOut);
   const read = sets.map(async ({ name, source }) => {
-    const heldOut = await readTasks(source);
+    const heldOut = await readTasks(tasks, source);
     refuseUngradable(heldOut, name === undefined ? 'tasks.heldOut' : `tasks.heldOut.${name}`);
     return { ...(name === undefined ? {} : { name }), tasks: heldOut };
   });
@@ -196,7 +189,7 @@ function isIncentivised({ incentives }: Extract<RunConfig['method'], { kind: 'ma
 
 /** What has no answer cannot be graded, and must not count as wrong. */
 function refuseUngradable(tasks: readonly Task[], key: string): void {
-  const ungradable = tasks.filter(({ answer }) => answer === undefined);
+  const ungradable = tasks.filter(({ answer, table }) => answer === undefined && !table);
   const [first] = ungradable;
   if (first === undefined) return;
   throw new BoundaryError(
@@ -321,9 +314,4 @@ async function savePolicies(
     },
   });
   return name;
-}
-
-function gradeAnswer(task: Task, trajectory: Trajectory): Outcome | undefined {
-  if (task.answer === undefined || trajectory.answer === undefined) return undefined;
-  return { trajectoryId: trajectory.id, ...gradeMath(trajectory.answer, task.answer) };
 }

@@ -102,7 +102,9 @@ function describeCoaching(metrics: Metrics): string {
 function describeEvaluation(name: string, metrics: Metrics): string {
   const interval = `95 % interval ${percent(metrics['accuracy-low'])} to ${percent(metrics['accuracy-high'])}`;
   const failed = metrics.failed ? `, ${metrics.failed} plays failed` : '';
-  return `evaluation ${name}: team ${percent(metrics.accuracy)} on ${metrics.tasks} tasks (${interval})${failed}`;
+  const fair = Object.entries(metrics).filter(([measure]) => measure.startsWith('fair-'));
+  const measures = fair.map(([measure, value]) => `, ${measure} ${value.toFixed(3)}`).join('');
+  return `evaluation ${name}: team ${percent(metrics.accuracy)} on ${metrics.tasks} tasks (${interval})${measures}${failed}`;
 }
 
 /** A share as a percentage; a dash when it was not measured. */

@@ -5,8 +5,10 @@ import { type Evaluation, summarizeEvaluation } from '../evaluate.ts';
 import type { Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
 import { gainBetween } from '../run/accuracy.ts';
+import type { Interval } from '../run/bootstrap-mean.ts';
 import { evaluationName, readEvaluationName } from '../run/evaluation-name.ts';
-import type { EvaluationRow, Run } from '../run/run-store.ts';
+import type { EvaluationRow } from '../run/rows.ts';
+import type { Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
 import type { CoachUsage } from '../types/feedback.ts';
 import { wire } from '../wiring.ts';
@@ -40,6 +42,8 @@ export type EvaluationResult = {
   readonly passAtK: Readonly<Record<string, number>>;
   readonly tasks: number;
   readonly samples: number;
+  /** What else the grader measured, by name: mean over tasks with its 95 % bootstrap interval. */
+  readonly measures?: Readonly<Record<string, Interval>>;
 };
 
 export type AgentResult = { readonly firstScore?: number; readonly lastScore?: number };
@@ -107,10 +111,14 @@ export function resultOf({
   accuracy,
   majority,
   passAtK,
+  measures,
 }: Evaluation): EvaluationResult | undefined {
   if (accuracy === undefined) return undefined;
   const { accuracy: mean, low, high, tasks, samples } = accuracy;
-  return { accuracy: mean, interval: [low, high], majority, passAtK, tasks, samples };
+  return {
+    ...{ accuracy: mean, interval: [low, high], majority, passAtK, tasks, samples },
+    ...(Object.keys(measures).length === 0 ? {} : { measures }),
+  };
 }
 
 function agentResults(run: Run, agents: readonly string[]): Record<string, AgentResult> {

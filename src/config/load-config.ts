@@ -22,7 +22,7 @@ const interpreterKey = 'rollout.sandbox.python';
 /** One of our rubrics may also be named, by a word without a dot or a slash. */
 const rubricKey = 'coaching.rubric';
 const pathKeys = [
-  ...['model.path', 'tasks.train', 'tasks.heldOut', 'output', interpreterKey],
+  ...['model.path', 'tasks.train', 'tasks.heldOut', 'tasks.tables', 'output', interpreterKey],
   ...[rubricKey, 'coaching.cache'],
 ];
 /** Its entries are paths too, one for each named set. */

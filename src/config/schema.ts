@@ -323,6 +323,14 @@ const update = z.strictObject({
   logprobGapLimit: positive.default(1e-3),
 });
 
+const fair = z.strictObject({
+  /** What a dsbench play without a usable submission counts as: a share, or that of the commonest label. */
+  accuracy: z.union([share, z.literal('majority')]).default(0.5),
+  f1: share.default(0),
+  /** Percent of the target's range, or that of predicting the mean. */
+  rmsePercent: z.union([z.number().nonnegative(), z.literal('mean')]).default('mean'),
+});
+
 const training = z.strictObject({
   steps: count.default(100),
   /** Checkpoints kept, newest first; two are needed to resume after any crash. */
@@ -356,6 +364,12 @@ export const runSchema = z.strictObject({
     /** Train on so many of them, drawn as MAPPA drew its 512; absent = on all. */
     sample: count.optional(),
     heldOut: heldOut.optional(),
+    /** What tasks are and how their answers are graded. */
+    kind: z.enum(['math', 'dsbench']).default('math'),
+    /** Of dsbench: folder of `data_resplit` and `answers`; absent = beside each file. */
+    tables: z.string().optional(),
+    /** Every step holds the tasks' kinds (their first tag) in the proportions of the whole. */
+    stratify: z.boolean().default(false),
   }),
   /** Absent only where the method asks none. */
   coach: coach.default('none'),
@@ -369,6 +383,7 @@ export const runSchema = z.strictObject({
   update: update.prefault({}),
   training: training.prefault({}),
   evaluation: evaluation.prefault({}),
+  fair: fair.prefault({}),
 });
 
 /** What a user writes: only what differs from the defaults. */

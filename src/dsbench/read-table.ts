@@ -63,3 +63,10 @@ export async function openTable(source: string | Readable): Promise<TableReader>
   }
   return { header, rows: records };
 }
+
+/** The column names of a CSV file. @throws UnreadableTable */
+export async function readHeader(path: string): Promise<readonly string[]> {
+  const { header, rows } = await openTable(path);
+  for await (const _ of rows) break;
+  return header;
+}

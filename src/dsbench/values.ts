@@ -25,9 +25,10 @@ export function canonicalLabel(cell: string): string {
   return value === undefined || !Number.isSafeInteger(value) ? text : String(value);
 }
 
-/** One writing for each id: a whole number that became a float (`5.0`) is the same row. */
+/** One writing for each id: whole numbers that became floats, and decimals with other zeros, are the same row. */
 export function canonicalId(cell: string): string {
-  return cell.trim().replace(/^(-?\d+)\.0+$/, '$1');
+  const text = cell.trim();
+  return /^-?\d+\.\d+$/.test(text) ? text.replace(/\.?0+$/, '') : text;
 }
 
 /** Labels in order, without repetition: by value where all are numbers, else by their characters. */

@@ -1,6 +1,7 @@
 import { allOrStop } from '../coach/all-or-stop.ts';
 import { BoundaryError } from '../errors.ts';
 import { createCollector, type PlayRequest } from '../rollout/collect.ts';
+import type { Stage } from '../rollout/play-task.ts';
 import type { Outcome } from '../types/feedback.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import { describeUsage } from './coach-metrics.ts';
@@ -21,25 +22,31 @@ export async function playAndJudge(
   const { run, settings } = training;
   const { scope } = stage;
   const outcomes = new Map<string, Outcome>();
+  const graded = run.outcomesOf(scope);
   const stop = new AbortController();
   const judgement = options.coached
     ? openJudgement(training, scope, stop)
     : withoutJudgement(training, scope);
+  const onAnswer: Stage['onAnswer'] = async ({ task, trajectory, files }) => {
+    const outcome = training.gradeFiles
+      ? await training.gradeFiles(task, trajectory, files)
+      : training.grade(task, trajectory);
+    if (outcome) graded.set(trajectory.id, outcome);
+  };
   const collect = createCollector(
-    { ...stage, ...judgement, stop: stop.signal },
+    { ...stage, ...judgement, onAnswer, stop: stop.signal },
     settings.concurrency,
   );
   let done = 0;
   const judge = async (request: PlayRequest, ended: Trajectory | undefined) => {
     const trajectory = ended ?? (await collect(request));
-    run.recordTrajectory(scope, trajectory);
+    const outcome = trajectory.failure
+      ? undefined
+      : (graded.get(trajectory.id) ?? training.grade(request.task, trajectory));
+    run.recordTrajectory(scope, trajectory, outcome);
     // Not earlier: a play whose end is not recorded is resumed, and finds its files. One that failed may be, too.
     if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
-    const outcome = trajectory.failure ? undefined : training.grade(request.task, trajectory);
-    if (outcome) {
-      outcomes.set(trajectory.id, outcome);
-      run.recordOutcome(outcome);
-    }
+    if (outcome) outcomes.set(trajectory.id, outcome);
     await judgement.scoreEnded(request.task, trajectory, outcome);
     sayProgress(training, options.coached, { done: ++done, of: requests.length });
     return trajectory;

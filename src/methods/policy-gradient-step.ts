@@ -37,6 +37,7 @@ export async function policyGradientStep(
   const tasks = tasksFrom(training.tasks, settings.seed, {
     position: (step - 1) * settings.tasksPerStep,
     count: settings.tasksPerStep,
+    ...(settings.stratify && { stratify: true }),
   });
   training.run.rescores.recordTasks(tasks);
   const samplers = await publishAll(policies);

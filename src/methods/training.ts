@@ -5,7 +5,7 @@ import type { Run } from '../run/run-store.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Coach, Feedback, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
-import type { Workspaces } from '../types/sandbox.ts';
+import type { WorkspaceFiles, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
 import type { Policy, SampleFilters, Sampler, TrainingService } from '../types/training-service.ts';
@@ -25,13 +25,24 @@ export type Training = {
   /** The base model with an adapter that is never trained: the policy that KL is measured against. */
   readonly reference: Policy;
   readonly coach: Coach;
-  /** Grade of a finished play against ground truth; absent where the task has no answer. */
-  readonly grade: (task: Task, trajectory: Trajectory) => Outcome | undefined;
+  /** Grade of a finished play's answer against ground truth; absent where the task has none. */
+  readonly grade: GradeAnswer;
+  /** Of a play by the files it leaves, where those and not the answer tell. */
+  readonly gradeFiles?: GradeFiles;
   readonly tasks: readonly Task[];
   readonly heldOut: readonly HeldOutSet[];
   readonly settings: Settings;
   readonly watch: Watch;
 };
+
+export type GradeAnswer = (task: Task, trajectory: Trajectory) => Outcome | undefined;
+
+/** @param files of the play at its end; absent = none, as of a play that broke */
+export type GradeFiles = (
+  task: Task,
+  trajectory: Trajectory,
+  files?: WorkspaceFiles,
+) => Promise<Outcome>;
 
 /** Tasks that are only evaluated on; a name where there are several such sets. */
 export type HeldOutSet = { readonly name?: string; readonly tasks: readonly Task[] };
@@ -42,6 +53,8 @@ export type Settings = {
   readonly steps: number;
   readonly tasksPerStep: number;
   readonly samplesPerTask: number;
+  /** Every step holds the tasks' first tags in proportion. */
+  readonly stratify?: boolean;
   readonly temperature: number;
   /** What may be sampled while training; evaluations sample unfiltered. */
   readonly filters?: SampleFilters;
@@ -97,7 +110,7 @@ export type Watch = {
 export type Method = (training: Training, step: number) => Promise<Metrics>;
 
 /** A stage before the coach's part and the end of the run are known. */
-export type OpenStage = Omit<Stage, 'stop' | 'wordsOn' | 'onJudgeable'>;
+export type OpenStage = Omit<Stage, 'stop' | 'wordsOn' | 'onJudgeable' | 'onAnswer'>;
 
 /** The stage for one scope of plays, with what an interrupted run had finished of it. */
 export function createStage(

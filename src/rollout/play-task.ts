@@ -4,7 +4,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResults } from '../tools/format-tool-result.ts';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { Message } from '../types/message.ts';
-import type { Workspace, Workspaces } from '../types/sandbox.ts';
+import type { Workspace, WorkspaceFiles, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool } from '../types/tool.ts';
 import type { SampleFilters, SampleParams, Sampler } from '../types/training-service.ts';
@@ -48,6 +48,8 @@ export type Stage = {
    * not change any more.
    */
   readonly onJudgeable?: (request: CoachRequest) => void;
+  /** Called when a play has answered, before its files may go; the play has not ended until this has. */
+  readonly onAnswer?: (answered: Answered) => Promise<void>;
   /** The coach's words on an action, for a play that asks for them. */
   readonly wordsOn: (request: CoachRequest) => Promise<string | undefined>;
   readonly playTimeoutMs: number;
@@ -57,6 +59,13 @@ export type Stage = {
   readonly maxActions: number;
   /** Ends all plays when the run stops; what they did not finish is played when the run is resumed. */
   readonly stop: AbortSignal;
+};
+
+/** A play with its answer, and its files as they are at its end. */
+export type Answered = {
+  readonly task: Task;
+  readonly trajectory: Trajectory;
+  readonly files: WorkspaceFiles;
 };
 
 type Conversation = { readonly messages: readonly Message[]; readonly ids: Int32Array };
@@ -96,7 +105,9 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
     const fixed = { stage, id, task, sample, signal, workspace };
     const play: Play = { ...fixed, actions, positions, judgeable: 0 };
     const answer = await answerOf(play);
-    return { ...path(), answer };
+    const trajectory = { ...path(), answer };
+    await stage.onAnswer?.({ task, trajectory, files: workspace });
+    return trajectory;
   } catch (error) {
     stage.stop.throwIfAborted();
     if (error instanceof BoundaryError && error.boundary === 'run') throw error;

@@ -127,16 +127,32 @@ export function outcomeToRow(outcome: Outcome): InputRow {
     trajectory_id: outcome.trajectoryId,
     correct: outcome.correct ? 1 : 0,
     extracted: outcome.extracted ?? null,
+    measures: outcome.measures === undefined ? null : JSON.stringify(outcome.measures),
   };
 }
 
 export function rowToOutcome(row: OutputRow): Outcome {
   const extracted = optionalText(row.extracted);
+  const measures = optionalText(row.measures);
   return {
     trajectoryId: text(row.trajectory_id),
     correct: row.correct === 1,
     ...(extracted === undefined ? {} : { extracted }),
+    ...(measures === undefined
+      ? {}
+      : { measures: JSON.parse(measures) as Readonly<Record<string, number>> }),
   };
+}
+
+/** One graded play of an evaluation; `trajectoryId` is `eval:<name>/task/sample`. */
+export type EvaluationRow = Outcome & { readonly taskId: string; readonly sample: number };
+
+export function evaluationToRow(name: string, row: EvaluationRow): InputRow {
+  return { name, task_id: row.taskId, sample: row.sample, ...outcomeToRow(row) };
+}
+
+export function rowToEvaluation(row: OutputRow): EvaluationRow {
+  return { taskId: text(row.task_id), sample: Number(row.sample), ...rowToOutcome(row) };
 }
 
 export function text(value: SQLOutputValue | undefined): string {

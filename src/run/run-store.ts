@@ -16,10 +16,13 @@ import { openDatabase, prepareDirectory, type RunMode } from './open-database.ts
 import { RescoreRecords } from './rescore-records.ts';
 import {
   actionToRow,
+  type EvaluationRow,
+  evaluationToRow,
   feedbackToRow,
   optionalText,
   outcomeToRow,
   rowToAction,
+  rowToEvaluation,
   rowToFeedback,
   rowToOutcome,
   rowToTrajectory,
@@ -34,15 +37,6 @@ import {
   type CountedCause,
   countedCauses,
 } from './summaries.ts';
-
-/** One graded play of an evaluation; `trajectoryId` is `eval:<name>/task/sample`. */
-export type EvaluationRow = {
-  readonly taskId: string;
-  readonly sample: number;
-  readonly correct: boolean;
-  readonly extracted?: string;
-  readonly trajectoryId: string;
-};
 
 export type Evaluation = { readonly name: string; readonly rows: readonly EvaluationRow[] };
 export type StepMetrics = { readonly step: number; readonly metrics: Metrics };
@@ -176,9 +170,10 @@ export class Run {
   /**
    * Records the end of a play; that of a play which failed before gives way.
    *
+   * @param outcome its grade, recorded together with it: what a grade was read from may be gone afterwards
    * @throws BoundaryError("run") unless all its actions are recorded
    */
-  recordTrajectory(scope: Scope, trajectory: Trajectory): void {
+  recordTrajectory(scope: Scope, trajectory: Trajectory, outcome?: Outcome): void {
     for (const action of trajectory.actions) {
       if (this.#database.get('SELECT 1 FROM actions WHERE id = ?', action.id) !== undefined)
         continue;
@@ -187,12 +182,15 @@ export class Run {
         `trajectory ${trajectory.id} ends with action ${action.id}, which is not recorded: record actions as they happen`,
       );
     }
-    this.#database.run(
-      'DELETE FROM trajectories WHERE id = ? AND failure_message IS NOT NULL AND failure_message IS NOT ?',
-      trajectory.id,
-      trajectory.failure?.message ?? null,
-    );
-    this.#database.insertOnce('trajectories', ['id'], trajectoryToRow(scope, trajectory));
+    this.#database.transaction(() => {
+      this.#database.run(
+        'DELETE FROM trajectories WHERE id = ? AND failure_message IS NOT NULL AND failure_message IS NOT ?',
+        trajectory.id,
+        trajectory.failure?.message ?? null,
+      );
+      this.#database.insertOnce('trajectories', ['id'], trajectoryToRow(scope, trajectory));
+      if (outcome !== undefined) this.recordOutcome(outcome);
+    });
   }
 
   /** Records a verdict. A verdict may follow where there was none, never the other way round. */
@@ -306,14 +304,8 @@ export class Run {
   recordEvaluation(name: string, rows: readonly EvaluationRow[]): void {
     this.#database.transaction(() => {
       for (const row of rows) {
-        this.#database.insertOnce('evaluations', ['name', 'task_id', 'sample'], {
-          name,
-          task_id: row.taskId,
-          sample: row.sample,
-          correct: row.correct ? 1 : 0,
-          extracted: row.extracted ?? null,
-          trajectory_id: row.trajectoryId,
-        });
+        const graded = evaluationToRow(name, row);
+        this.#database.insertOnce('evaluations', ['name', 'task_id', 'sample'], graded);
       }
     });
   }
@@ -322,15 +314,8 @@ export class Run {
   evaluations(): Evaluation[] {
     const byName = new Map<string, EvaluationRow[]>();
     for (const row of this.#database.all('SELECT * FROM evaluations ORDER BY rowid')) {
-      const extracted = optionalText(row.extracted);
       const rows = byName.get(text(row.name)) ?? [];
-      rows.push({
-        taskId: text(row.task_id),
-        sample: Number(row.sample),
-        correct: row.correct === 1,
-        ...(extracted === undefined ? {} : { extracted }),
-        trajectoryId: text(row.trajectory_id),
-      });
+      rows.push(rowToEvaluation(row));
       byName.set(text(row.name), rows);
     }
     return [...byName].map(([name, rows]) => ({ name, rows }));

@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 6;
+export const schemaVersion = 7;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -102,6 +102,12 @@ CREATE TABLE discussion_answers (
 ) STRICT;
 `;
 
+/** What a grader measures besides right and wrong. */
+const measureColumns = `
+ALTER TABLE outcomes ADD COLUMN measures TEXT;
+ALTER TABLE evaluations ADD COLUMN measures TEXT;
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
@@ -109,6 +115,7 @@ export const migrations: Readonly<Record<number, string>> = {
   3: coachTables,
   4: secondCoachTables,
   5: discussionTables,
+  6: measureColumns,
 };
 
 export const schemaSql = `
@@ -192,4 +199,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}`;
+${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}${measureColumns}`;

@@ -28,6 +28,22 @@ describe('task order', () => {
     expect(order(7, 0)).toEqual(order(7, 0));
   });
 
+  it('holds kinds of tasks in proportion in every stretch where it is stratified, and repeats and skips none', () => {
+    const kindOf = (index: number) => (index % 3 === 0 ? 'regression' : 'classification');
+    const mixed = Array.from({ length: 24 }, (_, index) => {
+      return { id: String(index), prompt: 'p', tags: [kindOf(index), 'more'] };
+    });
+    const whole = tasksFrom(mixed, 5, { position: 0, count: 48, stratify: true });
+    for (const epoch of [whole.slice(0, 24), whole.slice(24)])
+      expect(new Set(ids(epoch)).size).toBe(24);
+    for (let start = 0; start < 48; start += 6) {
+      const step = tasksFrom(mixed, 5, { position: start, count: 6, stratify: true });
+      expect(ids(step)).toEqual(ids(whole).slice(start, start + 6));
+      expect(step.filter(({ tags }) => tags?.[0] === 'regression')).toHaveLength(2);
+    }
+    expect(ids(whole.slice(0, 24))).not.toEqual(ids(whole.slice(24)));
+  });
+
   it('refuses an empty list', () => {
     expect(() => taskAt([], 1, 0)).toThrow(/no tasks/);
   });

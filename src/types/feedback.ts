@@ -31,6 +31,8 @@ export type Outcome = {
   readonly correct: boolean;
   /** What the grader read out of the answer. */
   readonly extracted?: string;
+  /** What else the grader measured, by name; evaluations give the mean of each. */
+  readonly measures?: Readonly<Record<string, number>>;
 };
 
 /** What a coach looks at: one action, the task, and the actions played before it in the same trajectory. */

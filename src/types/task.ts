@@ -7,4 +7,17 @@ export type Task = {
   /** File name → path of files that agents' tools may read. */
   readonly files?: Readonly<Record<string, string>>;
   readonly tags?: readonly string[];
+  /** Of a task whose answer is a table in a file. */
+  readonly table?: TableTask;
+};
+
+/** How the submission to a task of tables is graded. */
+export type TableTask = {
+  /** CSV of the test set's ids and targets; agents never get it. */
+  readonly answers: string;
+  readonly metric: string;
+  readonly kind: 'classification' | 'regression' | 'extraction';
+  readonly idColumn: string;
+  /** In the order of the answers' columns. */
+  readonly targets: readonly string[];
 };
