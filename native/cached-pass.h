@@ -52,6 +52,15 @@ inline void check_lanes(const char* name, int64_t width) {
   }
 }
 
+// A part of the job's rows as a job of its own: a row's sums do not depend on the others.
+inline kernels::Linear rows_of(kernels::Linear job, int64_t begin, int64_t end) {
+  job.rows = end - begin;
+  job.input += begin * job.inputs;
+  job.output += begin * job.outputs;
+  if (job.residual != nullptr) job.residual += begin * job.outputs;
+  return job;
+}
+
 // input [rows, inputs], weight [outputs, inputs], bias [outputs] and residual [rows, outputs] or undefined
 inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                              const at::Tensor& residual) {
@@ -64,7 +73,13 @@ inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight,
                             floats_or_null(residual, "residual", rows * outputs),
                             output.data_ptr<float>(),
                             rows, inputs, outputs};
-  spread(outputs, rows * inputs, 4, [&](int64_t begin, int64_t end) { kernels::table().linear(job, begin, end); });
+  if (rows <= outputs) {
+    spread(outputs, rows * inputs, 4, [&](int64_t begin, int64_t end) { kernels::table().linear(job, begin, end); });
+    return output;
+  }
+  spread(rows, outputs * inputs, 4, [&](int64_t begin, int64_t end) {
+    kernels::table().linear(rows_of(job, begin, end), 0, outputs);
+  });
   return output;
 }
 

@@ -217,6 +217,54 @@ INLINE void choose_back_part(const ChoosingGradient& job, int64_t begin, int64_t
   }
 }
 
+// Rows whose products are summed before their sum joins the others'; their part of `right` stays in the first-level cache.
+constexpr int64_t kOuterRows = 128;
+
+// `Ranks` rows and `Vectors` vectors of the output, over the rows `first` to `last`.
+template <int Ranks, int Vectors>
+INLINE void outer_tile(const Outer& job, int64_t first, int64_t last, int64_t rank, int64_t column) {
+  Vector sums[Ranks * Vectors] = {};
+  for (int64_t row = first; row < last; row++) {
+    const float* left = job.left + row * job.rank + rank;
+    const float* right = job.right + row * job.width + column;
+    Vector values[Vectors];
+#pragma GCC unroll 2
+    for (int part = 0; part < Vectors; part++) values[part] = load(right + part * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < Ranks; r++) {
+#pragma GCC unroll 2
+      for (int part = 0; part < Vectors; part++) sums[r * Vectors + part] += left[r] * values[part];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Ranks; r++) {
+#pragma GCC unroll 2
+    for (int part = 0; part < Vectors; part++) {
+      float* output = job.output + (rank + r) * job.width + column + part * kLanes;
+      store(output, first == 0 ? sums[r * Vectors + part] : load(output) + sums[r * Vectors + part]);
+    }
+  }
+}
+
+template <int Ranks, int Vectors>
+INLINE void outer_column(const Outer& job, int64_t first, int64_t last, int64_t column) {
+  int64_t rank = 0;
+  for (; rank + Ranks <= job.rank; rank += Ranks) outer_tile<Ranks, Vectors>(job, first, last, rank, column);
+  for (; rank < job.rank; rank++) outer_tile<1, Vectors>(job, first, last, rank, column);
+}
+
+// The tiles fill the registers of a processor whose products are best in tiles of `Tile`.
+template <int Tile>
+INLINE void outer_part(const Outer& job, int64_t begin, int64_t end) {
+  constexpr int kRanks = 2 * Tile, kVectors = Tile / 2;
+  for (int64_t first = 0; first < job.rows; first += kOuterRows) {
+    const int64_t last = std::min(job.rows, first + kOuterRows);
+    int64_t at = begin;
+    for (; at + kVectors <= end; at += kVectors) outer_column<kRanks, kVectors>(job, first, last, at * kLanes);
+    for (; at < end; at++) outer_column<kRanks, 1>(job, first, last, at * kLanes);
+  }
+}
+
 // Each kernel once for a kind of processor: the bodies above are inlined and compiled for it.
 #define GRADIENTS_FOR(NAME, TARGET, TILE)                                                                             \
   namespace NAME {                                                                                                    \
@@ -226,7 +274,8 @@ INLINE void choose_back_part(const ChoosingGradient& job, int64_t begin, int64_t
   TARGET void split_back(const SplittingGradient& job, int64_t begin, int64_t end) { split_back_part(job, begin, end); } \
   TARGET void choose(const Choosing& job, int64_t begin, int64_t end) { choose_part(job, begin, end); }               \
   TARGET void choose_back(const ChoosingGradient& job, int64_t begin, int64_t end) { choose_back_part(job, begin, end); } \
-  constexpr GradientTable kTable = {norm_back, gate_back, split, split_back, choose, choose_back};                    \
+  TARGET void outer(const Outer& job, int64_t begin, int64_t end) { outer_part<TILE>(job, begin, end); }              \
+  constexpr GradientTable kTable = {norm_back, gate_back, split, split_back, choose, choose_back, outer};             \
   }
 
 FOR_EACH_PROCESSOR(GRADIENTS_FOR)

@@ -78,6 +78,14 @@ struct ChoosingGradient {
   int64_t rows, width;
 };
 
+/** output[rank, width] = Σ over rows of left[row, rank] · right[row, width]: the gradient of a low-rank matrix. */
+struct Outer {
+  const float* left;
+  const float* right;
+  float* output;
+  int64_t rows, rank, width;
+};
+
 /** The kernels for one kind of processor; each does part `begin` to `end` of a job. */
 struct GradientTable {
   void (*norm_back)(const NormGradient&, int64_t begin, int64_t end);        // of kGainRows rows each
@@ -86,6 +94,7 @@ struct GradientTable {
   void (*split_back)(const SplittingGradient&, int64_t begin, int64_t end);  // of kGainRows rows each
   void (*choose)(const Choosing&, int64_t begin, int64_t end);               // of the rows
   void (*choose_back)(const ChoosingGradient&, int64_t begin, int64_t end);  // of the rows
+  void (*outer)(const Outer&, int64_t begin, int64_t end);                   // of the output's columns, kLanes each
 };
 
 /** The best of this machine. */

@@ -174,21 +174,53 @@ struct Choose : public Function<Choose> {
   }
 };
 
+// left [rows, rank], right [rows, width] → leftᵀ · right
+inline at::Tensor outer_rows(const at::Tensor& left, const at::Tensor& right) {
+  const int64_t rows = left.size(0), rank = left.size(1), width = right.size(1);
+  const at::Tensor output = at::empty({rank, width}, right.options());
+  const kernels::Outer job{floats(left, "left", rows * rank), floats(right, "right", rows * width), output.data_ptr<float>(),
+                           rows, rank, width};
+  spread(width / kernels::kLanes, rows * rank * kernels::kLanes, 2,
+         [&](int64_t begin, int64_t end) { kernels::gradient_table().outer(job, begin, end); });
+  return output;
+}
+
+// The products with a matrix of low rank: a library's packs the large factor anew for what little it multiplies.
+struct LowRankProducts {
+  bool on_kernels;
+
+  LowRankProducts(const at::Tensor& input, const at::Tensor& output)
+      : on_kernels(input.scalar_type() == at::kFloat && input.device().is_cpu() && input.is_contiguous() &&
+                   output.is_contiguous() && input.size(0) > 0 && input.size(1) % kernels::kLanes == 0 &&
+                   output.size(1) % kernels::kLanes == 0) {}
+
+  // large [rows, width], low [rank, width] → [rows, rank]
+  at::Tensor reduce(const at::Tensor& large, const at::Tensor& low) const {
+    return on_kernels ? linear_rows(large, low, at::Tensor(), at::Tensor()) : at::mm(large, low.t());
+  }
+
+  // inner [rows, rank], large [rows, width] → [rank, width]
+  at::Tensor outer(const at::Tensor& inner, const at::Tensor& large) const {
+    return on_kernels ? outer_rows(inner, large) : at::mm(inner.t(), large);
+  }
+};
+
 /**
  * input [rows, inputs], weight [outputs, inputs], added (a residual [rows, outputs], a bias [outputs]) or none, a
  * [rank, inputs], b [rank, outputs], scale → added + input · weightᵀ + scale · (input · aᵀ) · b. Any dtype and device.
  *
- * The three parts of the input's gradient add up where the first stands, without a sum of their own.
+ * The parts of the input's gradient add up where the first stands, without a sum of their own.
  */
 struct LoraLinear : public Function<LoraLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& added, const at::Tensor& a, const at::Tensor& b, double scale) {
-    at::Tensor output = added.has_value() ? at::addmm(*added, input, weight.t()) : at::mm(input, weight.t());
-    const at::Tensor inner = at::mm(input, a.t());
+    const at::Tensor output = added.has_value() ? at::addmm(*added, input, weight.t()) : at::mm(input, weight.t());
+    const LowRankProducts products(input, output);
+    const at::Tensor inner = products.reduce(input, a);
     output.addmm_(inner, b, 1, scale);
     context->save_for_backward({input, weight, a, b, inner});
     context->saved_data["scale"] = scale;
-    context->saved_data["added_dims"] = added.has_value() && added->requires_grad() ? added->dim() : 0;
+    context->saved_data["added_dims"] = added.has_value() && added->requires_grad() ? added->dim() : int64_t{0};
     context->saved_data["needs_input"] = input.requires_grad();
     context->saved_data["needs_weight"] = weight.requires_grad();
     return output;
@@ -197,17 +229,18 @@ struct LoraLinear : public Function<LoraLinear> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &input = saved[0], &weight = saved[1], &a = saved[2], &b = saved[3], &inner = saved[4];
-    const at::Tensor& gradient = gradients[0];
+    const at::Tensor gradient = gradients[0].contiguous();
+    const LowRankProducts products(input, gradient);
     const double scale = context->saved_data["scale"].toDouble();
-    const at::Tensor of_inner = at::mm(gradient, b.t()).mul_(scale);
+    const at::Tensor of_inner = products.reduce(gradient, b).mul_(scale);
     at::Tensor of_input, of_weight, of_added;
     if (context->saved_data["needs_input"].toBool()) of_input = at::mm(gradient, weight).addmm_(of_inner, a);
     if (context->saved_data["needs_weight"].toBool()) of_weight = at::mm(gradient.t(), input);
     const int64_t added_dims = context->saved_data["added_dims"].toInt();
     if (added_dims == 1) of_added = gradient.sum(0);
     if (added_dims == 2) of_added = gradient;
-    const at::Tensor of_b = at::mm(inner.t(), gradient).mul_(scale);
-    return {of_input, of_weight, of_added, at::mm(of_inner.t(), input), of_b, at::Tensor()};
+    const at::Tensor of_a = products.outer(of_inner, input), of_b = products.outer(inner, gradient).mul_(scale);
+    return {of_input, of_weight, of_added, of_a, of_b, at::Tensor()};
   }
 };
 
