@@ -5,7 +5,7 @@ import type { RunConfig } from '../config/schema.ts';
 import { openModelFolder } from '../engine/model-folder.ts';
 import { describeEngine } from '../engine/native.ts';
 import { mappaStep } from '../methods/mappa.ts';
-import type { Watch } from '../methods/training.ts';
+import type { Training, Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
 import {
   type MemoryPlan,
@@ -14,6 +14,8 @@ import {
   totalMemory,
 } from '../service/local/plan-memory.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import type { Metrics } from '../types/metrics.ts';
+import type { Action } from '../types/trajectory.ts';
 import { wireMethod } from '../wire-method.ts';
 import { readHeldOut, readTrainingTasks, wire } from '../wiring.ts';
 
@@ -35,6 +37,12 @@ export type Workload = {
 /** What one short step of the real model showed. */
 export type DryStep = {
   readonly plays: number;
+  /** Of the whole step. */
+  readonly seconds: number;
+  readonly playSeconds: number;
+  readonly actions: number;
+  /** Actions that the step's own limit of tokens cut. */
+  readonly cutActions: number;
   readonly sampledTokens: number;
   /** Sampled tokens per second of all plays together, prompts included. */
   readonly samplingRate: number;
@@ -52,8 +60,11 @@ export type DryStep = {
 
 /** Tokens that a team's prompts and the chat template are taken to add to a task before anything is played. */
 const promptTokens = 1024;
-/** The dry step: enough plays to fill a small batch, short enough for a few seconds to minutes. */
-const dry = { tasks: 4, actionTokens: 32 };
+/**
+ * The dry steps: of two plays, to get everything started, then of four times as many while the next one should not take
+ * more than twenty seconds and the run has so many at once. The last one counts.
+ */
+const dry = { plays: 2, growth: 4, seconds: 20, actionTokens: 32 };
 
 /** @throws BoundaryError when a task file, the tokenizer or the model's `config.json` is missing or wrong */
 export async function workloadOf(config: RunConfig): Promise<Workload> {
@@ -113,7 +124,7 @@ function memoryUse(
 }
 
 /**
- * Plays and trains one small step with the real model, team and tools, in a folder of its own that is removed. A rule
+ * Plays and trains small steps with the real model, team and tools, in a folder of their own that is removed. A rule
  * stands in for the coach, so nobody is asked and nothing is paid.
  */
 export async function takeDryStep(config: RunConfig, watch: Watch): Promise<DryStep> {
@@ -123,39 +134,67 @@ export async function takeDryStep(config: RunConfig, watch: Watch): Promise<DryS
   const directory = await mkdtemp(join(tmpdir(), 'teamtune-plan-'));
   const { training, close } = await wire(dryConfig(config), { directory, resume: false, watch });
   try {
-    const metrics = await mappaStep(training, 1);
-    const actions = training.run.actionsOf(1);
-    const observation = sum(actions.map((action) => action.observation.length));
-    const sampled = sum(actions.map((action) => action.tokens.length));
-    const playSeconds = metrics['play-seconds'] ?? Number.NaN;
-    const trainSeconds = (metrics.seconds ?? Number.NaN) - playSeconds;
-    const lengths = actions.map((action) => action.observation.length + action.tokens.length);
-    const longest = Math.max(...lengths);
-    const use = memoryUse(dryConfig(config), {
-      ...{ context: longest, actionTokens: dry.actionTokens, playsPerStep: dry.tasks },
-    });
-    const passTokens = Math.min(use.passTokens, sum(lengths));
-    const { config: model } = await openModelFolder(config.model.path);
-    const planned = planMemory(model, {
-      ...use,
-      passTokens,
-      scoredTokens: Math.min(passTokens, sampled),
-    });
-    return {
-      plays: dry.tasks,
-      sampledTokens: sampled,
-      samplingRate: sampled / playSeconds,
-      trainedTokens: observation + sampled,
-      trainingRate: (observation + sampled) / trainSeconds,
-      observationTokens: observation / actions.length,
-      processBytes,
-      peakBytes: process.resourceUsage().maxRSS * 1024,
-      plannedBytes: totalMemory(planned),
-    };
+    const { step, plays, metrics } = await largestStep(config, training);
+    const actions = training.run.actionsOf(step);
+    const peakBytes = process.resourceUsage().maxRSS * 1024;
+    const plannedBytes = await plannedFor(config, actions, plays);
+    return { plays, ...paceOf(actions, metrics), processBytes, peakBytes, plannedBytes };
   } finally {
     await close();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+type TakenStep = { readonly step: number; readonly plays: number; readonly metrics: Metrics };
+
+/** A batch as large as the run's is what sampling costs; the first steps bear the start of interpreters and caches. */
+async function largestStep({ rollout, model }: RunConfig, training: Training): Promise<TakenStep> {
+  const atOnce = Math.min(
+    ...[rollout.tasksPerStep * rollout.samplesPerTask, rollout.concurrency, model.maxRows],
+  );
+  let plays = dry.plays;
+  for (let step = 1; ; step++) {
+    const begin = performance.now();
+    const settings = { ...training.settings, tasksPerStep: plays, samplesPerTask: 1 };
+    const metrics = await mappaStep({ ...training, settings }, step);
+    const seconds = (performance.now() - begin) / 1000;
+    const isLast = plays >= atOnce || seconds * dry.growth > dry.seconds;
+    // The first step is mostly start, unless the model is so slow that it does not matter.
+    if ((isLast && step > 1) || seconds > dry.seconds) return { step, plays, metrics };
+    if (!isLast) plays = Math.min(atOnce, plays * dry.growth);
+  }
+}
+
+function paceOf(actions: readonly Action[], metrics: Metrics) {
+  const observation = sum(actions.map((action) => action.observation.length));
+  const sampled = sum(actions.map((action) => action.tokens.length));
+  const { 'play-seconds': playSeconds = Number.NaN, seconds = Number.NaN } = metrics;
+  return {
+    ...{ seconds, playSeconds, actions: actions.length },
+    cutActions: actions.filter(({ stop }) => stop === 'length').length,
+    sampledTokens: sampled,
+    samplingRate: sampled / playSeconds,
+    trainedTokens: observation + sampled,
+    trainingRate: (observation + sampled) / (seconds - playSeconds),
+    observationTokens: observation / actions.length,
+  };
+}
+
+async function plannedFor(
+  config: RunConfig,
+  actions: readonly Action[],
+  plays: number,
+): Promise<number> {
+  const lengths = actions.map((action) => action.observation.length + action.tokens.length);
+  const context = Math.max(...lengths);
+  const use = memoryUse(dryConfig(config), {
+    ...{ context, actionTokens: dry.actionTokens, playsPerStep: plays },
+  });
+  const passTokens = Math.min(use.passTokens, sum(lengths));
+  const scored = sum(actions.map((action) => action.tokens.length));
+  const { config: model } = await openModelFolder(config.model.path);
+  const small = { ...use, passTokens, scoredTokens: Math.min(passTokens, scored) };
+  return totalMemory(planMemory(model, small));
 }
 
 function dryConfig(config: RunConfig): RunConfig {
@@ -164,13 +203,14 @@ function dryConfig(config: RunConfig): RunConfig {
   return {
     ...config,
     tasks,
-    coach: ({ action }) => action.tokens.length % 11,
+    // Scores that differ: of equal ones nothing is learned, and no update would be measured.
+    coach: ({ action }) => action.seed % 11,
     method: { kind: 'mappa' },
     credit: { ...config.credit, source: 'coach' },
     coaching: { ...config.coaching, budget: { whenSpent: 'pause' }, cache: false },
     rollout: {
       ...config.rollout,
-      ...{ tasksPerStep: dry.tasks, samplesPerTask: 1, failedShareLimit: 1 },
+      ...{ tasksPerStep: dry.plays, samplesPerTask: 1, failedShareLimit: 1 },
       maxActionTokens: Math.min(maxActionTokens, dry.actionTokens),
     },
     training: { ...config.training, steps: 1 },

@@ -10,6 +10,8 @@ import { createProgress, duration, screenFor } from './progress.ts';
 
 /** What Node, libtorch and a Python interpreter take beside the model. */
 const processBytes = 700 * 2 ** 20;
+/** Set aside for what the components do not count: passing copies and the allocator's gaps. */
+const allowance = 0.15;
 /** What a coach reads besides the action's own context, and what it answers, its reasoning included; in tokens. */
 const verdict = { rubric: 1500, reply: 1000 };
 
@@ -33,7 +35,7 @@ export const planCommand: Command = {
     if (!request.json) {
       console.log([...describeCoach(coach), ...describeTime(time, dryStep)].join('\n'));
     }
-    const components = { ...memory, process: processBytes };
+    const components = { ...memory, process: processBytes, allowance: allowanceFor(memory) };
     return {
       memory: { ...components, total: totalOf(memory), available },
       load,
@@ -51,7 +53,11 @@ function availableMemory(): number {
 }
 
 function totalOf(memory: MemoryPlan): number {
-  return totalMemory(memory) + processBytes;
+  return totalMemory(memory) + processBytes + allowanceFor(memory);
+}
+
+function allowanceFor(memory: MemoryPlan): number {
+  return Math.round(allowance * totalMemory(memory));
 }
 
 type Fit = {
@@ -66,7 +72,10 @@ function refuseWhatCannotFit(fit: Fit): void {
   const total = totalOf(fit.memory);
   if (total <= fit.available) return;
   const needs = `the run may need ${gibibytes(total)}, this machine has ${gibibytes(fit.available)}`;
-  throw new BoundaryError('config', `${needs}: ${adviceFor(fit, total - fit.available)}`);
+  throw new BoundaryError(
+    'config',
+    `${needs}: ${adviceFor(fit, (total - fit.available) / (1 + allowance))}`,
+  );
 }
 
 /** The gentlest change that saves `over` bytes: fewer rows at once, smaller passes, and only then less of the run itself. */
@@ -106,6 +115,8 @@ function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPl
 }
 
 type TimePlan = {
+  /** With actions as long as those of the dry step. */
+  readonly measuredStepSeconds: number;
   readonly stepSeconds: number;
   readonly trainingSeconds: number;
   readonly evaluationSeconds: number;
@@ -118,6 +129,7 @@ function timePlan(load: Workload, dryStep: DryStep): TimePlan {
   const trainedTokens = load.tokensPerPlay + actions * dryStep.observationTokens;
   const stepSeconds = load.playsPerStep * (playSeconds + trainedTokens / dryStep.trainingRate);
   return {
+    measuredStepSeconds: (load.playsPerStep * dryStep.seconds) / dryStep.plays,
     stepSeconds,
     trainingSeconds: load.steps * stepSeconds,
     evaluationSeconds: load.evaluationPlays * playSeconds,
@@ -132,7 +144,8 @@ function describeMemory(memory: MemoryPlan, available: number): string[] {
     ['KV cache', memory.cache],
     ['activations', memory.activations],
     ['process', processBytes],
-    ['at most', totalOf(memory)],
+    ['allowance', allowanceFor(memory)],
+    ['estimate', totalOf(memory)],
     ['this machine', available],
   ];
   return [
@@ -157,11 +170,14 @@ function describeCoach(plan: CoachPlan): string[] {
 
 function describeTime(time: TimePlan, dryStep: DryStep): string[] {
   const { plays, sampledTokens, samplingRate, trainedTokens, trainingRate } = dryStep;
+  const { actions, cutActions } = dryStep;
   return [
     'time, at most: every action at its limit, at the pace measured',
     `  a step        ${duration(time.stepSeconds)}`,
     `  all steps     ${duration(time.trainingSeconds)}`,
     `  evaluations   ${duration(time.evaluationSeconds)}`,
+    `time, with actions as long as those measured: ${(sampledTokens / actions).toFixed(0)} tokens each, ${cutActions} of ${actions} cut short by the measurement`,
+    `  a step        ${duration(time.measuredStepSeconds)}`,
     `measured in one real step of ${plays} plays`,
     `  sampling      ${samplingRate.toFixed(0)} tokens/s (${sampledTokens} tokens, prompts included)`,
     `  training      ${trainingRate.toFixed(0)} tokens/s (${trainedTokens} tokens, reference included)`,
