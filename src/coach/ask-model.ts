@@ -46,6 +46,8 @@ export type Answer =
       readonly isSpent?: boolean;
       /** The last try was turned away for too many calls: waiting helps. */
       readonly isRateLimited?: boolean;
+      /** The wait that the provider asked for, where the deadline did not allow it; milliseconds. */
+      readonly askedWaitMs?: number;
     };
 
 /** When to give up on one question. */
@@ -71,10 +73,10 @@ export async function askModel(model: AskedModel, question: Question): Promise<A
     if ('text' in tried || 'cause' in tried) return tried;
     if ('isAgain' in tried) continue;
     attempt += 1;
-    const cause = await waitOrGiveUp(model, { error: tried.error, attempt }, deadline);
+    const given = await waitOrGiveUp(model, { error: tried.error, attempt }, deadline);
     question.signal?.throwIfAborted();
-    if (cause !== undefined && !breaker.isOpen) {
-      return { cause, isRateLimited: isRateLimited(tried.error) };
+    if (given !== undefined && !breaker.isOpen) {
+      return { ...given, isRateLimited: isRateLimited(tried.error) };
     }
   }
 }
@@ -162,18 +164,19 @@ async function waitOrGiveUp(
   model: AskedModel,
   failed: { readonly error: unknown; readonly attempt: number },
   deadline: Deadline,
-): Promise<string | undefined> {
-  const timeout = `timeout after ${model.timeoutMs / 1000} s`;
+): Promise<{ readonly cause: string; readonly askedWaitMs?: number } | undefined> {
+  const timeout = { cause: `timeout after ${model.timeoutMs / 1000} s` };
   if (deadline.signal.aborted) return timeout;
   const said = describeCallError(failed.error);
   if (failed.attempt >= model.maxAttempts) {
-    return `no reply in ${failed.attempt} tries; the last: ${said}`;
+    return { cause: `no reply in ${failed.attempt} tries; the last: ${said}` };
   }
   // The outage has its own clock.
   if (model.breaker.isOpen) return undefined;
   const waitMs = waitBeforeRetry(failed.error, failed.attempt, Math.random());
   if (Date.now() + waitMs >= deadline.at) {
-    return `${said}; the wait of ${waitMs / 1000} s would pass the deadline`;
+    const cause = `${said}; the wait of ${waitMs / 1000} s would pass the deadline`;
+    return { cause, askedWaitMs: waitMs };
   }
   await sleep(waitMs, undefined, { signal: deadline.signal }).catch((error: unknown) => {
     if (!deadline.signal.aborted) throw error;

@@ -292,6 +292,21 @@ describe('the LLM coach', () => {
     await expect(coachWith().check()).resolves.toBeUndefined();
   });
 
+  it('waits as long as the coach asks before its first call, beyond the deadline of one, and says so', async () => {
+    answers = [fails(429, 'slow down', { 'retry-after-ms': '2600' }), says(good)];
+    const notes: string[] = [];
+    await coachWith({ timeoutMs: 2_500, onPause: (note) => notes.push(note) }).check();
+    expect(notes).toEqual([expect.stringContaining('asks to wait 3 s before the first call')]);
+    expect(bodies).toHaveLength(2);
+  });
+
+  it('does not start where the coach asks for a longer wait than an outage may last', async () => {
+    answers = [fails(429, 'slow down', { 'retry-after': '3600' })];
+    const check = coachWith({ outageMs: 60_000 }).check();
+    await expect(check).rejects.toThrow(/takes no more calls at the moment.*3600 s/);
+    expect(bodies).toHaveLength(1);
+  });
+
   it('refuses a rubric with an unknown slot', () => {
     expect(() => coachWith({ rubric: '{{written}} {{fence}} {{wrtten}}' })).toThrow(
       /\{\{wrtten\}\}/,

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelMessage } from 'ai';
 import { z } from 'zod';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
-import { type AskedModel, askModel } from './ask-model.ts';
+import { type Answer, type AskedModel, askModel } from './ask-model.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { identityOf } from './identify-model.ts';
 import { type Budget, createMemoryBooks, Ledger, spentError } from './ledger.ts';
@@ -69,6 +70,9 @@ type CoachState = {
   readonly budget: Budget | undefined;
   readonly cache: VerdictCache | undefined;
   readonly fingerprint: string | undefined;
+  /** How long the start may wait for a coach that asks for it, milliseconds. */
+  readonly patienceMs: number;
+  readonly onPause: (sentence: string) => void;
   /** Cache key → the call under way for it. */
   readonly underWay: Map<string, Promise<unknown>>;
 };
@@ -103,6 +107,8 @@ export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
     budget: options.budget,
     cache: options.cache,
     fingerprint: options.fingerprint,
+    patienceMs: options.outageMs ?? TEN_MINUTES_MS,
+    onPause: options.onPause ?? (() => undefined),
     underWay: new Map(),
   };
   const { ledger } = state.model;
@@ -255,19 +261,9 @@ function feedbackOf({ action, earlier }: CoachRequest, verdict: Verdict): Feedba
   return { kind: 'scored', actionId: action.id, ...rest, ...blamed };
 }
 
-async function check({ model, budget }: CoachState): Promise<void> {
-  const reply = await askModel(
-    { ...model, maxAttempts: 2, timeoutMs: Math.min(model.timeoutMs, CHECK_TIMEOUT_MS) },
-    {
-      messages: [
-        {
-          role: 'user',
-          content: 'Reply with the verdict: reason "ready", score 10, blame "none".',
-        },
-      ],
-      form: verdictForm,
-    },
-  );
+async function check(state: CoachState): Promise<void> {
+  const { model, budget } = state;
+  const reply = await askWhetherReady(state);
   if (!('cause' in reply)) return;
   if (reply.isSpent && budget?.whenSpent === 'pause') {
     throw spentError(model.name, budget, model.ledger.usage());
@@ -285,4 +281,21 @@ async function check({ model, budget }: CoachState): Promise<void> {
     `The coach ${model.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,
     { retryable: true },
   );
+}
+
+/** Asks again after a wait that the provider asks for, as long as an outage may last. */
+async function askWhetherReady({ model, patienceMs, onPause }: CoachState): Promise<Answer> {
+  const content = 'Reply with the verdict: reason "ready", score 10, blame "none".';
+  const question = { messages: [{ role: 'user', content } as const], form: verdictForm };
+  const timeoutMs = Math.min(model.timeoutMs, CHECK_TIMEOUT_MS);
+  const end = performance.now() + patienceMs;
+  while (true) {
+    const reply = await askModel({ ...model, maxAttempts: 2, timeoutMs }, question);
+    const waitMs = 'cause' in reply ? reply.askedWaitMs : undefined;
+    if (waitMs === undefined || performance.now() + waitMs > end) return reply;
+    onPause(
+      `the coach ${model.name} asks to wait ${Math.ceil(waitMs / 1000)} s before the first call`,
+    );
+    await sleep(waitMs);
+  }
 }

@@ -6,6 +6,19 @@ export function elide(text: string, limit: number): string {
   return `${text.slice(0, half)}\n[… ${left} characters left out here …]\n${text.slice(-half)}`;
 }
 
+/** The first and the last of texts that are too many, whole, with the omission stated; at least one of each end stays. */
+export function elideItems(texts: readonly string[], limit: number, what: string): string[] {
+  const sizeOf = (some: readonly string[]) => some.reduce((sum, { length }) => sum + length, 0);
+  if (texts.length < 3 || sizeOf(texts) <= limit) return [...texts];
+  let [head, tail] = [1, 1];
+  while (sizeOf(texts.slice(0, head + 1)) <= limit / 2) head++;
+  while (sizeOf(texts.slice(-tail - 1)) <= limit / 2) tail++;
+  const left = texts.length - head - tail;
+  if (left < 1) return [...texts];
+  const note = `[… ${left} ${what} left out here …]`;
+  return [...texts.slice(0, head), note, ...texts.slice(-tail)];
+}
+
 /** What may stand between the words of a forged marker: white space, Markdown, and characters that nobody sees. */
 const GAP = '[\\s_*\\\\\\-\\u200b-\\u200f\\u2060\\ufeff]*';
 const VERDICT = new RegExp(`(process|outcome)${GAP}score`, 'gi');

@@ -52,6 +52,31 @@ describe('renderRequest', () => {
     expect(cut).toContain('which it did not finish');
   });
 
+  it('bounds a long play: the first and last earlier actions stay whole, and what is left out is stated', () => {
+    const tool = { ...ran, output: 'o'.repeat(5_000) };
+    const earlier = Array.from({ length: 400 }, (_, at) => ({
+      ...action,
+      text: `action ${at} ${'x'.repeat(5_000)}`,
+      toolResults: Array.from({ length: 50 }, () => tool),
+    }));
+    const shown = render({ toolResults: Array.from({ length: 50 }, () => tool) }, earlier);
+    expect(shown).toMatch(/\[… \d+ earlier actions left out here …\]/);
+    expect(shown).toMatch(/\[… \d+ tool results left out here …\]/);
+    for (const kept of ['action 0 ', 'action 399 ']) expect(shown).toContain(kept);
+    expect(shown).not.toContain('action 200 ');
+    expect(shown.match(/<data-0a1b /g)?.length).toBe(shown.match(/<\/data-0a1b>/g)?.length);
+    expect(shown.length).toBeLessThan(70_000);
+  });
+
+  it('bounds the text of a task, head and tail', () => {
+    const prompt = `Head ${'x'.repeat(200_000)} tail`;
+    const task = { id: 't', prompt };
+    const template = `{{task}} ${rubric.template}`;
+    const shown = renderRequest({ task, action, earlier: [] }, { ...rubric, template }, fence);
+    expect(shown).toMatch(/Head x+\n\[… \d+ characters left out here …\]\nx+ tail/);
+    expect(shown.length).toBeLessThan(30_000);
+  });
+
   it('shows earlier actions with their tools’ results and without their thoughts', () => {
     const tool = { ...ran, status: 'error', output: 'Traceback' } as const;
     const before = { ...action, text: '<think>secret</think>Said.', toolResults: [tool] };

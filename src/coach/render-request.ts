@@ -3,7 +3,7 @@ import { opensThought, type SplitText, splitThinking } from '../tools/split-thin
 import type { CoachRequest } from '../types/feedback.ts';
 import type { ToolResult } from '../types/tool.ts';
 import type { Action } from '../types/trajectory.ts';
-import { defuse, elide } from './quote-material.ts';
+import { defuse, elide, elideItems } from './quote-material.ts';
 
 /** What the coach is told about an agent of the team. */
 export type AgentBrief = {
@@ -47,9 +47,13 @@ const REQUIRED: readonly Slot[] = ['written', 'fence', 'verdict'];
 
 /** Characters kept of each kind of material: half of them from the head, half from the tail. */
 const KEPT = {
+  task: 24_000,
   tool: 4_000,
+  tools: 24_000,
   earlier: 3_000,
   earlierTool: 1_000,
+  allEarlier: 40_000,
+  files: 4_000,
   seen: 24_000,
   thinking: 24_000,
   said: 24_000,
@@ -92,7 +96,7 @@ export function renderRequest(request: CoachRequest, rubric: Rubric, fence: stri
     team: renderTeam(rubric.team),
     instructions: rubric.instructions,
     fence,
-    task: fenced('problem', task.prompt),
+    task: fenced('problem', elide(task.prompt, KEPT.task)),
     answer: isAnswerShown(request, rubric) ? fenced('answer', task.answer ?? '') : 'Not given.',
     outcome:
       outcome === undefined
@@ -131,7 +135,8 @@ function renderTurn({ action, earlier }: CoachRequest, rubric: Rubric): string {
 
 function renderEarlier({ earlier }: CoachRequest, fenced: Fenced): string {
   if (earlier.length === 0) return 'This is the first action.';
-  return earlier.map((action) => renderEarlierAction(action, fenced)).join('\n');
+  const actions = earlier.map((action) => renderEarlierAction(action, fenced));
+  return elideItems(actions, KEPT.allEarlier, 'earlier actions').join('\n');
 }
 
 /** An action's thoughts and words; words alone stay as they were written. */
@@ -143,9 +148,10 @@ function partsOf({ text, observationText }: Action): SplitText {
 function renderEarlierAction(action: Action, fenced: Fenced): string {
   const { thinking, said } = partsOf(action);
   const left = thinking === undefined ? '' : ' (its thoughts are left out)';
-  const tools = action.toolResults.map((result) =>
+  const results = action.toolResults.map((result) =>
     renderResult(result, { limit: KEPT.earlierTool, fenced }),
   );
+  const tools = elideItems(results, KEPT.tool, 'tool results');
   return [
     `${action.agent} wrote${left}:\n${fenced('earlier', elide(said, KEPT.earlier))}`,
     ...tools,
@@ -173,7 +179,8 @@ function renderTools({ toolCalls, toolResults }: Action, fenced: Fenced): string
   if (toolResults.length === 0) {
     return toolCalls.length === 0 ? 'It called no tool.' : 'No result came back.';
   }
-  return toolResults.map((result) => renderResult(result, { limit: KEPT.tool, fenced })).join('\n');
+  const results = toolResults.map((result) => renderResult(result, { limit: KEPT.tool, fenced }));
+  return elideItems(results, KEPT.tools, 'tool results').join('\n');
 }
 
 function renderResult(
@@ -191,7 +198,8 @@ function renderResult(
 
 /** Names only: what the task brought, what earlier actions left, and what this one wrote. */
 function renderFiles({ task, action, earlier }: CoachRequest, fenced: Fenced): string {
-  const names = (list: readonly string[]) => (list.length === 0 ? 'none' : list.join('\n'));
+  const names = (list: readonly string[]) =>
+    list.length === 0 ? 'none' : elide(list.join('\n'), KEPT.files);
   const before = new Set(Object.keys(task.files ?? {}));
   for (const { files } of earlier.flatMap(({ toolResults }) => toolResults)) {
     for (const { path } of files?.written ?? []) before.add(path);
