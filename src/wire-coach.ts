@@ -10,11 +10,11 @@ import type { AgentBrief } from './coach/render-request.ts';
 import type { ModelObject } from './coach/resolve-model.ts';
 import { openVerdictCache } from './coach/verdict-cache.ts';
 import { asksCoach } from './config/asks-coach.ts';
-import type { RunConfig } from './config/schema.ts';
+import type { CoachChoice, RunConfig } from './config/schema.ts';
 import { BoundaryError, messageOf } from './errors.ts';
 import type { Watch } from './methods/training.ts';
 import { agentNames, type Team } from './rollout/team.ts';
-import { without } from './run/configuration.ts';
+import { hashOf, without } from './run/configuration.ts';
 import type { Coach } from './types/feedback.ts';
 
 /** A coach with what must be closed after it. */
@@ -27,16 +27,42 @@ export type CoachSurroundings = {
   readonly watch: Watch;
 };
 
-/** Keys of coaching that a resumed run may change: none of them changes a verdict. */
+/** Keys of coaching that a resumed run may change: none changes a verdict, but for the rubric, which is told by its text. */
 export const freeCoachingKeys = [
+  ...['coaching.rubric', 'coaching.rubricHash'],
   ...['coaching.budget', 'coaching.prices', 'coaching.cache', 'coaching.concurrency'],
   ...['coaching.timeoutSeconds', 'coaching.maxAttempts', 'coaching.outageSeconds'],
   'coaching.unscoredShareLimit',
 ];
 
-/** The keys of coaching that can change a verdict. */
-export function verdictKeysOf({ coaching }: RunConfig): Readonly<Record<string, unknown>> {
-  return without(coaching, freeCoachingKeys, 'coaching') as Record<string, unknown>;
+/** What of coaching can change a verdict. */
+export function verdictKeysOf(config: RunConfig): Readonly<Record<string, unknown>> {
+  const keys = without(config.coaching, freeCoachingKeys, 'coaching') as Record<string, unknown>;
+  return { ...keys, ...rubricHashOf(config) };
+}
+
+/** SHA-256 of the rubric's text: a file keeps its name when it is edited. Nothing where no rubric is used. */
+export function rubricHashOf(config: RunConfig): { readonly rubricHash?: string } {
+  const { coach, coaching } = config;
+  if (!asksCoach(config) || coach === undefined || isOwnCoach(coach)) return {};
+  return { rubricHash: hashOf(readRubric(coaching.rubric)) };
+}
+
+/**
+ * A run is judged by one rubric from its start to its end.
+ *
+ * @param stored the run's config so far, and `now` the one it is to go on with
+ * @throws BoundaryError("config") when the rubric's text is another one
+ */
+export function refuseAnotherRubric(directory: string, stored: unknown, now: RunConfig): void {
+  const before = (stored as { readonly coaching?: { readonly rubricHash?: string } } | undefined)
+    ?.coaching?.rubricHash;
+  const { rubricHash } = rubricHashOf(now);
+  if (before === undefined || rubricHash === undefined || before === rubricHash) return;
+  throw new BoundaryError(
+    'config',
+    `coaching.rubric: the actions of ${directory} were judged by another text than ${now.coaching.rubric} has now, and scores by two rubrics cannot be compared within a run: resume it with the old text, start a new run with --output, or judge its actions again with teamtune rescore and --set coaching.rubric`,
+  );
 }
 
 /** Stands in where nobody asks a coach, so that no key is needed. */
@@ -53,10 +79,14 @@ export const unaskedCoach: WiredCoach = {
 export async function wireCoach(config: RunConfig, around: CoachSurroundings): Promise<WiredCoach> {
   const { coach } = config;
   if (!asksCoach(config)) return unaskedCoach;
-  const isOwn = typeof coach === 'function' || (typeof coach === 'object' && 'score' in coach);
-  if (!isOwn) return wireModel(config, coach, around);
+  if (!isOwnCoach(coach)) return wireModel(config, coach, around);
   const own = typeof coach === 'function' ? createFunctionCoach(coach) : coach;
   return { coach: withBudget(config, own, around.books), close: async () => undefined };
+}
+
+/** Whether the user's own code judges, and no model that is shown a rubric. */
+function isOwnCoach(coach: CoachChoice): coach is Exclude<CoachChoice, string | ModelObject> {
+  return typeof coach === 'function' || (typeof coach === 'object' && 'score' in coach);
 }
 
 /** A coach of the user's own costs what it costs; what can be held is how often it is asked. */

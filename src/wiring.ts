@@ -22,7 +22,14 @@ import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 import { type OpenTools, openTools } from './tools/open-tools.ts';
 import type { Task } from './types/task.ts';
 import type { Policy, TrainingService } from './types/training-service.ts';
-import { freeCoachingKeys, unaskedCoach, type WiredCoach, wireCoach } from './wire-coach.ts';
+import {
+  freeCoachingKeys,
+  refuseAnotherRubric,
+  rubricHashOf,
+  unaskedCoach,
+  type WiredCoach,
+  wireCoach,
+} from './wire-coach.ts';
 import { freeMethodKeys, wireMethod } from './wire-method.ts';
 import { criticOf, settingsOf } from './wire-settings.ts';
 import { gradersOf, readTasks } from './wire-tasks.ts';
@@ -110,8 +117,10 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     closers.unshift(() => (isReady || resume ? run.close() : run.discard()));
     const stored = {
       ...configAsJson(config, { tasks, heldOut }),
+      coaching: { ...config.coaching, ...rubricHashOf(config) },
       ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
     };
+    refuseAnotherRubric(directory, run.resolvedConfig, config);
     run.setConfig(stored, { mayDiffer: [...freeCoachingKeys, ...freeMethodKeys] });
     // Before the model, which takes longer to load than a missing key to be found.
     const { coach, close } = await parts.coach(run);

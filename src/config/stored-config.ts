@@ -13,6 +13,7 @@ export async function chooseCoach(
 /** What a run stores: objects as names, hashes of its tasks, and the agents' order, which JSON with sorted keys loses. */
 type Stored = RunInput & {
   readonly taskHashes?: unknown;
+  readonly coaching?: RunInput['coaching'] & { readonly rubricHash?: unknown };
   readonly team: RunInput['team'] & { readonly order?: readonly string[] };
 };
 
@@ -34,11 +35,13 @@ export function configOfRun(
   options: { readonly where: string; readonly overrides: readonly string[] },
 ): RunConfig {
   const { variant: _, tools: __, taskHashes: ___, team, ...rest } = stored as Stored;
+  const { rubricHash: ____, ...coaching } = rest.coaching ?? {};
   const { order = Object.keys(team.agents), ...known } = team;
   const agents = Object.fromEntries(order.flatMap((name) => agentOf(team, name)));
   const play = () => Promise.reject(new Error('a recorded team cannot play'));
   const input: RunInput = {
     ...rest,
+    coaching,
     team: { ...known, agents, play },
     tasks: { train: 'recorded in the run' },
     ...changes,
