@@ -2,10 +2,10 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { resolveConfig } from './config/load-config.ts';
-import type { CoachChoice } from './config/schema.ts';
-import { defineTeam } from './rollout/team.ts';
-import { refuseAnotherRubric, rubricHashOf, verdictKeysOf } from './wire-coach.ts';
+import { resolveConfig } from '../src/config/load-config.ts';
+import type { CoachChoice } from '../src/config/schema.ts';
+import { defineTeam } from '../src/rollout/team.ts';
+import { refuseAnotherRubric, rubricHashOf, verdictKeysOf } from '../src/wire-coach.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'teamtune-rubric-'));
 const agents = { solver: { role: 'Solver', maxTokens: 8 } };
