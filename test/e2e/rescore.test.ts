@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRun } from '../../src/run/run-store.ts';
+import { migrations, tables } from '../../src/run/schema.ts';
 import { runCli } from '../support/run-cli.ts';
 import { fillSampleRun } from '../support/sample-run.ts';
 
@@ -54,10 +55,15 @@ test('more than a thousand stored actions are scored again and credited anew wit
 
 test('a run of the first schema is brought to the present one, and what it lacks is said', async () => {
   const database = new DatabaseSync(join(run, 'run.db'));
-  database.exec(`DROP TABLE second_feedback; DROP TABLE reference_logprobs; DROP TABLE tasks;
-    DROP TABLE shown_feedback; DROP TABLE coach_calls; DROP TABLE second_coaches; ALTER TABLE feedback DROP COLUMN answer_correct;
-    ALTER TABLE actions DROP COLUMN behaviour_logprobs;
-    PRAGMA user_version = 1;`);
+  // Last made, first dropped: rows refer to earlier tables only.
+  const later = tables.slice(tables.indexOf('tasks')).toReversed();
+  for (const table of later) database.exec(`DROP TABLE ${table}`);
+  const added = /ALTER TABLE (\w+) ADD COLUMN (\w+)/g;
+  for (const [, table = '', column] of Object.values(migrations).join('\n').matchAll(added)) {
+    if (!later.some((one) => one === table))
+      database.exec(`ALTER TABLE ${table} DROP COLUMN ${column}`);
+  }
+  database.exec('PRAGMA user_version = 1');
   database.close();
   expect((await runCli(['report', run])).code).toBe(0);
   const { code, stderr } = await rescore('--credit', 'outcome');
