@@ -1,4 +1,5 @@
-import type { SandboxChoice } from './config/schema.ts';
+import type { SandboxChoice } from './config/sandbox-schema.ts';
+import { BoundaryError } from './errors.ts';
 import { createBubblewrapSandbox } from './sandbox/bubblewrap-sandbox.ts';
 import { defaultLimits, type SandboxLimits } from './sandbox/limits.ts';
 import { createPythonSandbox, interpreterLimits } from './sandbox/python-sandbox.ts';
@@ -70,5 +71,27 @@ export async function createSandbox(
   } satisfies Record<Kind, (limits: SandboxLimits) => Sandbox>;
   const sandbox = create[chosen.kind](limitsOf(choice, settings));
   await sandbox.check();
+  if ('packages' in chosen && chosen.packages?.length) await requirePackages(sandbox, chosen);
   return sandbox;
+}
+
+/** What pip and apt call a module, where that is another name. */
+const packageNames: Readonly<Record<string, string>> = { sklearn: 'scikit-learn' };
+
+async function requirePackages(
+  sandbox: Sandbox,
+  {
+    packages = [],
+    python = 'python3',
+  }: { readonly packages?: readonly string[] | undefined; readonly python?: string | undefined },
+): Promise<void> {
+  const { status, output } = await sandbox.run(`import ${packages.join(', ')}`);
+  if (status === 'ok') return;
+  const apt = packages.map((name) => `python3-${name}`).join(' ');
+  const pip = packages.map((name) => packageNames[name] ?? name).join(' ');
+  const said = output.trim().split('\n').at(-1) ?? status;
+  throw new BoundaryError(
+    'config',
+    `rollout.sandbox.packages: programs in ${python} cannot import ${packages.join(', ')} (${said}): apt-get install ${apt} and set rollout.sandbox.python to /usr/bin/python3, or pip install ${pip} into a virtual environment and name its folder there`,
+  );
 }

@@ -1,5 +1,5 @@
 export { malt } from './config/method-schema.ts';
-export { mappaMathchat } from './config/presets.ts';
+export { mappaDsbench, mappaMathchat } from './config/presets.ts';
 export { defineRun, type RunInput } from './config/schema.ts';
 export { BoundaryError } from './errors.ts';
 export { type DiscussionOptions, discussionTeam } from './methods/discussion.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type ActResult, defineTeam } from '../src/rollout/team.ts';
-import { opensThought, splitThinking } from '../src/tools/split-thinking.ts';
+import { defineTeam } from '../src/rollout/team.ts';
+import { spoken, withSections } from './sections.ts';
 
 function loadPrompt(name: string): string {
   return readFileSync(new URL(`mathchat/${name}.md`, import.meta.url), 'utf8').trim();
@@ -12,25 +12,6 @@ const prompts = {
   verifier: loadPrompt('verifier'),
   single: loadPrompt('single-agent'),
 };
-
-/** A role's prompt followed by named sections; the sections' texts are put in as they are. */
-function withSections(prompt: string, sections: Readonly<Record<string, string>>): string {
-  const parts = Object.entries(sections).map(([title, text]) => `## ${title}\n\n${text}`);
-  return [prompt, ...parts].join('\n\n');
-}
-
-/** What the next agent reads where there is nothing to pass on. */
-const noWords = '(No words: the reply was empty, or it was cut off inside its thoughts.)';
-
-/**
- * What an agent tells the others: its words without its thoughts, an unclosed one included. Models whose chat template
- * opens the thought itself (Qwen3-Thinking, R1) never write `<think>`: there the observation ends with it.
- */
-function spoken({ text, actions }: ActResult): string {
-  const isThinking = opensThought(actions.at(-1)?.observationText ?? '');
-  const words = splitThinking(text, { isThinking }).said.trim();
-  return words === '' ? noWords : words;
-}
 
 /** The same problems for one agent with Python: what the team is compared with. */
 const singleAgent = defineTeam({

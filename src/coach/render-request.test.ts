@@ -93,7 +93,9 @@ describe('renderRequest', () => {
     const before = { ...action, toolResults: [{ ...ran, files: wrote('X_train.pkl') }] };
     const written = { ...action, toolResults: [{ ...ran, files: wrote('model.pkl') }] };
     const shown = renderRequest({ task, action: written, earlier: [before] }, rubric, fence);
-    expect(shown).toMatch(/Available before.*train\.csv\nX_train\.pkl\n<.*Written by.*model\.pkl/s);
+    expect(shown).toMatch(
+      /Available before.*train\.csv \(of the task\)\nX_train\.pkl \(written by executor\)\n<.*Written by.*model\.pkl/s,
+    );
     expect(shown).not.toContain('/x/');
     expect(render({})).toContain('No files.');
   });

@@ -91,17 +91,14 @@ export function isAnswerShown({ task }: CoachRequest, rubric: Rubric): boolean {
  */
 export function renderRequest(request: CoachRequest, rubric: Rubric, fence: string): string {
   const fenced: Fenced = (kind, text) => `<${fence} kind="${kind}">\n${defuse(text)}\n</${fence}>`;
-  const { task, action, outcome } = request;
+  const { task, action } = request;
   const slots: Record<Slot, string> = {
     team: renderTeam(rubric.team),
     instructions: rubric.instructions,
     fence,
     task: fenced('problem', elide(task.prompt, KEPT.task)),
     answer: isAnswerShown(request, rubric) ? fenced('answer', task.answer ?? '') : 'Not given.',
-    outcome:
-      outcome === undefined
-        ? 'Not given.'
-        : `By rule, the team's final answer is ${outcome.correct ? 'right' : 'wrong'}.`,
+    outcome: renderOutcome(request, fenced),
     earlier: renderEarlier(request, fenced),
     seen: fenced('seen', elide(action.observationText, KEPT.seen)),
     agent: action.agent,
@@ -114,6 +111,18 @@ export function renderRequest(request: CoachRequest, rubric: Rubric, fence: stri
   };
   // A function, because `$` in the material would be read as a replacement pattern.
   return rubric.template.replace(/\{\{(\w+)\}\}/g, (_, name: Slot) => slots[name]);
+}
+
+/** How the play went on after the action, and what it came to. */
+function renderOutcome({ task, outcome, later = [] }: CoachRequest, fenced: Fenced): string {
+  if (outcome === undefined) return 'Not given.';
+  const { correct, extracted } = outcome;
+  const grade =
+    task.table === undefined
+      ? `By rule, the team's final answer is ${correct ? 'right' : 'wrong'}.`
+      : `By rule, the team's submission ${correct ? 'can be used' : 'cannot be used'}:\n${fenced('grade', extracted ?? '')}`;
+  const after = later.map((action) => renderEarlierAction(action, fenced));
+  return after.length === 0 ? grade : [grade, 'After this action:', ...after].join('\n');
 }
 
 type Fenced = (kind: string, text: string) => string;
@@ -196,21 +205,29 @@ function renderResult(
   return `${tool} ended with "${status}"${fault}:\n${how.fenced('tool', shown)}`;
 }
 
-/** Names only: what the task brought, what earlier actions left, and what this one wrote. */
+/** Names, and who wrote them: what the task brought, what earlier actions left, and what this one changed. */
 function renderFiles({ task, action, earlier }: CoachRequest, fenced: Fenced): string {
   const names = (list: readonly string[]) =>
     list.length === 0 ? 'none' : elide(list.join('\n'), KEPT.files);
-  const before = new Set(Object.keys(task.files ?? {}));
-  for (const { files } of earlier.flatMap(({ toolResults }) => toolResults)) {
-    for (const { path } of files?.written ?? []) before.add(path);
-    for (const path of files?.removed ?? []) before.delete(path);
+  const brought = Object.keys(task.files ?? {}).map((path) => [path, 'of the task'] as const);
+  const before = new Map<string, string>(brought);
+  for (const { agent, toolResults } of earlier) {
+    for (const { files } of toolResults) {
+      for (const { path } of files?.written ?? []) before.set(path, `written by ${agent}`);
+      for (const path of files?.removed ?? []) before.delete(path);
+    }
   }
   const changes = action.toolResults.flatMap(({ files }) => files ?? []);
   const written = changes.flatMap((files) => files.written.map(({ path }) => path));
+  const removed = changes.flatMap((files) => files.removed);
   if (before.size === 0 && written.length === 0) return 'No files.';
+  const available = [...before].map(([path, origin]) => `${path} (${origin})`);
   return [
-    `Available before this action:\n${fenced('files', names([...before]))}`,
+    `Available before this action:\n${fenced('files', names(available))}`,
     `Written by this action:\n${fenced('files', names([...new Set(written)]))}`,
+    ...(removed.length === 0
+      ? []
+      : [`Removed by this action:\n${fenced('files', names(removed))}`]),
   ].join('\n');
 }
 

@@ -68,7 +68,7 @@ export async function scoreTrajectory(
     actions.map((action, index) =>
       scorer.score({
         ...{ task, action, earlier: actions.slice(0, index) },
-        ...(outcome === undefined ? {} : { outcome }),
+        ...(outcome === undefined ? {} : { outcome, later: actions.slice(index + 1) }),
       }),
     ),
   );

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,7 +14,7 @@ export const doctorCommand: Command = {
   operands: [],
   options: {},
   run: async (request) => {
-    const findings = [...machine(), ...engine()];
+    const findings = [...machine(), ...engine(), ...programs()];
     if (!request.json) for (const finding of findings) console.log(describe(finding));
     return { findings };
   },
@@ -39,6 +40,36 @@ function engine(): Finding[] {
     if (!(error instanceof BoundaryError)) throw error;
     return [{ what: 'libtorch', found: 'the engine does not load', advice: error.message }];
   }
+}
+
+/** What agents' programs may run in besides the built-in interpreter. */
+function programs(): Finding[] {
+  const wrapper = answerOf('bwrap', ['--version']);
+  const sandbox: Finding =
+    wrapper === undefined
+      ? {
+          what: 'sandbox',
+          found: 'pyodide only',
+          advice: 'for pandas and the like: apt-get install bubblewrap (docs/tools.md)',
+        }
+      : { what: 'sandbox', found: `pyodide, ${wrapper}` };
+  const question =
+    'import pandas, sklearn; print(f"pandas {pandas.__version__}, scikit-learn {sklearn.__version__}")';
+  const pythons = ['python3', '/usr/bin/python3'].flatMap((python) => {
+    const versions = answerOf(python, ['-c', question]);
+    return versions === undefined ? [] : [`${versions} in ${python}`];
+  });
+  const [found] = pythons;
+  if (found !== undefined) return [sandbox, { what: 'tables', found }];
+  const advice =
+    'for DSBench: apt-get install python3-pandas python3-sklearn, or pip install both into a virtual environment and name it with rollout.sandbox.python';
+  return [sandbox, { what: 'tables', found: 'no pandas with scikit-learn', advice }];
+}
+
+/** What a command prints, or undefined where it fails or is not there. */
+function answerOf(command: string, args: readonly string[]): string | undefined {
+  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', timeout: 20_000 });
+  return status === 0 ? stdout.trim() : undefined;
 }
 
 function blas(build: string): Finding {

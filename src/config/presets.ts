@@ -39,3 +39,29 @@ export const mappaMathchat = {
   training: { steps: 128 },
   evaluation: { every: 4, samplesPerTask: 4, temperature: 0.6 },
 } satisfies Partial<RunInput>;
+
+/**
+ * The hyper-parameters of MAPPA's DSBench run, to be spread into `defineRun` before what is your own; they differ from
+ * the published ones where those of MathChat do, and for the same reasons. Values and sources: docs/dsbench.md.
+ *
+ * @see Li, Ren, Yan 2026, arXiv:2601.23228, and the configuration of its DSBench experiment
+ */
+export const mappaDsbench = {
+  ...mappaMathchat,
+  rollout: {
+    ...mappaMathchat.rollout,
+    tasksPerStep: 16,
+    concurrency: 16,
+    toolTimeoutSeconds: 60,
+    sandbox: {
+      kind: 'bubblewrap',
+      python: '/usr/bin/python3',
+      packages: ['pandas', 'sklearn'],
+      memoryMiB: 4096,
+      workspaceMiB: 1024,
+    },
+  },
+  coaching: { rubric: 'dsbench' },
+  training: { steps: 120 },
+  evaluation: { every: 2, samplesPerTask: 2, temperature: 0.6 },
+} satisfies Partial<RunInput>;

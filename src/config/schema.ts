@@ -5,6 +5,7 @@ import type { Coach, CoachRequest } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
 import { type MethodInput, methodSchema } from './method-schema.ts';
+import { sandboxSchema } from './sandbox-schema.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -165,39 +166,6 @@ const adapter = z.strictObject({
   shared: z.boolean().default(false),
 });
 
-const sandboxLimits = {
-  /** MiB of memory of one program, all its processes together. */
-  memoryMiB: count.optional(),
-  /** MiB of the files of one play. */
-  workspaceMiB: count.optional(),
-  /** Number of those files. */
-  workspaceFiles: count.optional(),
-  /** Characters of output after which a program is stopped. */
-  outputCharacters: count.optional(),
-};
-
-const sandbox = z.union(
-  [
-    z.enum(['pyodide', 'bubblewrap']),
-    z.strictObject({ kind: z.literal('pyodide'), ...sandboxLimits }),
-    z.strictObject({
-      kind: z.literal('sandboxfusion'),
-      /** Where the server listens. */
-      url: z.url(),
-      ...sandboxLimits,
-    }),
-    z.strictObject({
-      kind: z.literal('bubblewrap'),
-      /** A command, or the path (with a slash) of an interpreter or a virtual environment. */
-      python: z.string().min(1).optional(),
-      /** Processes and threads of one program. */
-      processes: count.optional(),
-      ...sandboxLimits,
-    }),
-  ],
-  'expected "pyodide", "bubblewrap", { kind: "sandboxfusion", url: "http://…" }, or { kind: "pyodide" | "bubblewrap", … } with limits as docs/tools.md lists them',
-);
-
 function isTool(value: unknown): boolean {
   const isNamed = typeof value === 'object' && value !== null && 'name' in value;
   return isNamed && ('run' in value || 'open' in value);
@@ -207,9 +175,6 @@ const ownTool = z.custom<Tool | ToolSource>(
   isTool,
   'expected what defineTool or mcpServer returned',
 );
-
-/** Which sandbox runs agents' programs, and its limits. */
-export type SandboxChoice = z.output<typeof sandbox>;
 
 const rollout = z.strictObject({
   tasksPerStep: count.default(16),
@@ -234,7 +199,7 @@ const rollout = z.strictObject({
   /** Tool interpreters running at once. */
   toolWorkers: count.default(1),
   /** Where agents' programs run. */
-  sandbox: sandbox.default('pyodide'),
+  sandbox: sandboxSchema.default('pyodide'),
 });
 
 const coaching = z.strictObject({

@@ -115,10 +115,11 @@ async function scoreStep(
       return earlierVerdict;
     }
     const earlier = trajectory.actions.filter(({ turn }) => turn < action.turn);
+    const later = trajectory.actions.filter(({ turn }) => turn > action.turn);
     const outcome = outcomes.get(trajectory.id);
     const request = {
       ...{ task: taskOf(run, trajectory), action, earlier },
-      ...(outcome === undefined ? {} : { outcome }),
+      ...(outcome === undefined ? {} : { outcome, later }),
     };
     progress.asked += 1;
     const verdict = await options.coach.score(request, { signal: stop.signal });

@@ -13,6 +13,7 @@ import { type Branching, ownerOf } from './branching.ts';
 import { tellOfTools } from './describe-tools.ts';
 import { runTools } from './run-tools.ts';
 import {
+  type ActOptions,
   type ActResult,
   type Agent,
   type AgentDeclaration,
@@ -183,10 +184,7 @@ function createAgent(play: Play, name: string): Agent {
   let conversation: Conversation | undefined;
   let asked = 0;
 
-  async function act(
-    message: string,
-    options: { readonly continue?: boolean } = {},
-  ): Promise<ActResult> {
+  async function act(message: string, options: ActOptions = {}): Promise<ActResult> {
     // Numbered when it is asked: which of several conversations comes first to its next turn is up to the clock.
     const call = `${name}.${asked++}`;
     const before = play.actions.at(-1)?.id;
@@ -194,7 +192,8 @@ function createAgent(play: Play, name: string): Agent {
     let current = openConversation(play.stage, declaration, message, previous);
     const actions: Action[] = [];
     let toolOutput: string | undefined;
-    for (let turn = 0; turn < (declaration.maxTurns ?? 1); turn++) {
+    const turns = Math.min(declaration.maxTurns ?? 1, options.maxTurns ?? Number.POSITIVE_INFINITY);
+    for (let turn = 0; turn < turns; turn++) {
       const parent = actions.at(-1)?.id ?? before;
       const owner = ownerOfNext(play);
       const at = { id: `${owner}/${call}.${turn}`, owner, parent, observation: current.ids };

@@ -27,14 +27,18 @@ export type ActResult = {
   readonly actions: readonly Action[];
 };
 
+export type ActOptions = { readonly continue?: boolean; readonly maxTurns?: number };
+
 /** An agent inside a play. */
 export type Agent = {
   /**
    * Asks the agent in a new conversation, or, with `continue`, in the one it had in this play.
    *
+   * @param options.maxTurns fewer actions than its declaration allows
+   *
    * @throws BoundaryError when the policy or our side of a tool fails; the play is then recorded as failed
    */
-  readonly act: (message: string, options?: { readonly continue?: boolean }) => Promise<ActResult>;
+  readonly act: (message: string, options?: ActOptions) => Promise<ActResult>;
 };
 
 /** What a play has besides its agents. */

@@ -42,6 +42,8 @@ export type CoachRequest = {
   readonly earlier: readonly Action[];
   /** The play's grade by rule; absent unless the coach is to see it. */
   readonly outcome?: Outcome;
+  /** What was played after the action, for a coach that sees how the play ended. */
+  readonly later?: readonly Action[];
 };
 
 /** What coaching has used so far. */
