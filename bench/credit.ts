@@ -14,6 +14,7 @@ import { resolveConfig } from '../src/config/load-config.ts';
 import { openRun, type Run } from '../src/run/run-store.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
 import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
+import { type Summary, summarize } from './support/summarize.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const arms = ['coach', 'outcome'] as const;
@@ -21,11 +22,6 @@ type Arm = (typeof arms)[number];
 
 /** Held-out accuracy after so many trajectories. */
 type Point = { readonly trajectories: number; readonly accuracy: number };
-type Summary = { readonly mean: number; readonly low: number; readonly high: number };
-
-/** Two-sided 95 % quantiles of Student's t by degrees of freedom, 1 to 9. */
-const t95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
-
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '5' },
@@ -101,15 +97,6 @@ function trajectoriesTo(target: number, curve: readonly Point[]): number | undef
   const [start, end] = [curve[after - 1] as Point, curve[after] as Point];
   const share = (target - start.accuracy) / (end.accuracy - start.accuracy);
   return start.trajectories + share * (end.trajectories - start.trajectories);
-}
-
-function summarize(numbers: readonly number[]): Summary {
-  const mean = numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-  const squares = numbers.reduce((sum, number) => sum + (number - mean) ** 2, 0);
-  const t = t95[numbers.length - 2] ?? 1.96;
-  const half =
-    (t * Math.sqrt(squares / Math.max(1, numbers.length - 1))) / Math.sqrt(numbers.length);
-  return { mean, low: mean - half, high: mean + half };
 }
 
 function report(): void {

@@ -1,0 +1,95 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runTraining } from '../../src/commands/run-training.ts';
+import { resolveConfig } from '../../src/config/load-config.ts';
+import type { RunConfig, RunInput } from '../../src/config/schema.ts';
+import { openRun, type Run } from '../../src/run/run-store.ts';
+import { root } from './places.ts';
+import { summarize } from './summarize.ts';
+
+const silent = () => undefined;
+
+/** Nobody watches the runs of a bench. */
+export const unwatched = { waiting: silent, step: silent, evaluated: silent, note: silent };
+
+export type ArmOptions = {
+  readonly seeds: number;
+  /** How many base models; the seeds are played on each. */
+  readonly bases: number;
+  readonly json: boolean;
+  /** Whether an arm is among those asked for. */
+  readonly wants: (arm: string) => boolean;
+};
+
+/** `--seeds N --bases N --only arm,arm --json` */
+export function readArmOptions(): ArmOptions {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '5' },
+      bases: { type: 'string', default: '2' },
+      only: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const { seeds, bases, only, json } = values;
+  return {
+    ...{ seeds: Number(seeds), bases: Number(bases), json },
+    wants: (arm) => only === undefined || only.split(',').includes(arm),
+  };
+}
+
+/** A config of a bench, as a config file would give it. */
+export function benchConfig(input: RunInput): RunConfig {
+  return resolveConfig(input, { directory: root, where: input.name });
+}
+
+/** Where a bench keeps the run of this name; a finished one is not done again, one that was interrupted goes on. */
+export function runDirectory(bench: string, name: string): string {
+  return join(root, 'runs', bench, name);
+}
+
+/** Trains once and reads what came of it. */
+export async function trained<Result>(
+  directory: string,
+  input: RunInput,
+  read: (run: Run) => Result,
+): Promise<Result> {
+  const started = performance.now();
+  if (!isEvaluated(directory, 'trained')) {
+    const resume = existsSync(join(directory, 'run.db'));
+    await runTraining(benchConfig(input), { directory, resume, watch: unwatched });
+    process.stderr.write(`${directory}: ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  }
+  return readRun(directory, read);
+}
+
+/** Whether a run's evaluation of this name is complete. */
+export function isEvaluated(directory: string, evaluation: string): boolean {
+  if (!existsSync(join(directory, 'run.db'))) return false;
+  return readRun(directory, (run) => run.evaluations().some(({ name }) => name === evaluation));
+}
+
+export function readRun<Result>(directory: string, read: (run: Run) => Result): Result {
+  const run = openRun(directory, { mode: 'read' });
+  try {
+    return read(run);
+  } finally {
+    run.close();
+  }
+}
+
+/** Prints a table of the arms and, last, one JSON object: `{"arms": {NAME: {mean, interval, seeds}}}`. */
+export function printArms(arms: ReadonlyMap<string, readonly number[]>, json: boolean): void {
+  const summaries = [...arms].map(([name, seeds]) => {
+    const { mean, low, high } = summarize(seeds);
+    return [name, { mean, interval: [low, high], seeds }] as const;
+  });
+  for (const [name, { mean, interval, seeds }] of summaries) {
+    const numbers = [mean, ...interval].map((number) => number.toPrecision(3));
+    console.log(
+      `${name.padEnd(14)} ${numbers[0]} (${numbers[1]} to ${numbers[2]}), ${seeds.length} runs`,
+    );
+  }
+  if (json) console.log(JSON.stringify({ arms: Object.fromEntries(summaries) }));
+}
