@@ -5,6 +5,7 @@ import type { AgentTotals, CountedCause } from '../run/summaries.ts';
 import type { Metrics } from '../types/metrics.ts';
 import { type CoachAudit, gatherAudit } from './report-audit.ts';
 import { type Coaching, gatherCoaching } from './report-coaching.ts';
+import { type Discussions, gatherDiscussions } from './report-discussion.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
 
 /** A value at a training step. */
@@ -54,6 +55,7 @@ export type Report = {
   /** One chart each: metric area → one series per agent. */
   readonly diagnostics: Readonly<Record<string, readonly Series[]>>;
   readonly coaching?: Coaching;
+  readonly discussions?: Discussions;
   readonly causes: readonly CountedCause[];
   readonly audit?: CoachAudit;
   readonly examples: readonly Example[];
@@ -81,6 +83,7 @@ export function gatherReport(run: Run): Report {
   const ends = endsOf(training);
   const audit = gatherAudit(run);
   const coaching = gatherCoaching(run);
+  const discussions = gatherDiscussions(run);
   return {
     writtenAt: new Date(),
     steps: ends.steps.length,
@@ -92,6 +95,7 @@ export function gatherReport(run: Run): Report {
     accuracy: { name: 'training plays', points: pointsOf(metrics, 'accuracy') },
     diagnostics: diagnosticsOf(metrics, agents),
     ...(coaching === undefined ? {} : { coaching }),
+    ...(discussions === undefined ? {} : { discussions }),
     causes: run.countedCauses(),
     ...(audit === undefined ? {} : { audit }),
     examples: chooseExamples(run, ends.steps),

@@ -3,6 +3,7 @@ import { barChart, type Chart, lineChart } from './chart.ts';
 import { Html, html } from './html.ts';
 import { auditSection } from './report-audit.ts';
 import { coachingSection } from './report-coaching.ts';
+import { discussionSection } from './report-discussion.ts';
 import type {
   AgentLine,
   EvaluationPoint,
@@ -20,7 +21,7 @@ export function renderPage(report: Report): string {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark"><title>${pageTitle(report)}</title><style>${new Html(reportStyle)}</style></head>
 <body><a class="skip" href="#main">Skip to the results</a><main id="main">
-${headline(report)}${agentsSection(report)}${curvesSection(report)}${auditSection(report.audit)}${examplesSection(report)}
+${headline(report)}${agentsSection(report)}${curvesSection(report)}${discussionSection(report.discussions)}${auditSection(report.audit)}${examplesSection(report)}
 ${coachingSection(report.coaching)}${diagnosticsSection(report)}${causesSection(report)}${configSection(report)}
 <footer class="page"><p>Every number is read from this run’s <code>run.db</code>. What was not measured is left out, never shown as zero.</p></footer>
 </main></body></html>

@@ -256,3 +256,26 @@ test('The report says who coached, what it was shown, and what its calls cost by
   expect(page).toContain('<td>2,400</td><td>14</td><td>0.7500</td>');
   run.close();
 });
+
+test('A run of discussions shows who changed whose mind, turn by turn; another run says nothing of it', () => {
+  const run = newRun();
+  expect(pageOf(run)).not.toContain('changed whose mind');
+  const rows = { ann: ['3', '7'], bob: ['7', '7'] };
+  const answers = Object.entries(rows).flatMap(([agent, extracted], index) =>
+    extracted.map((answer, turn) => {
+      const action = sampleAction(`eval:base/t/0/${2 * index + turn}`, { agent });
+      run.recordAction('eval:base', action);
+      const isRight = answer === '7';
+      return { actionId: action.id, agent, turn, extracted: answer, isRight };
+    }),
+  );
+  run.discussions.record(answers);
+  run.recordMetrics(1, { 'accuracy/turn-1': 0.5, 'accuracy/turn-2': 1, 'wrong-to-right': 0.5 });
+  const page = pageOf(run);
+  expect(page).toContain('Who changed whose mind');
+  expect(page).toContain('Accuracy by turn');
+  // bob's answer was taken by ann the one time they differed; ann's by bob never.
+  expect(page).toContain('<th scope="row">bob</th><td>100.0 % of 1</td><td></td>');
+  expect(page).toContain('<th scope="row">ann</th><td></td><td>0.0 % of 1</td>');
+  expect(page).toContain('<td>50.0 %</td><td>0.0 %</td><td>50.0 %</td><td>0.0 %</td>');
+});
