@@ -11,17 +11,16 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runTraining } from '../src/commands/run-training.ts';
 import { resolveConfig } from '../src/config/load-config.ts';
-import { openRun, type Run } from '../src/run/run-store.ts';
+import { openRun } from '../src/run/run-store.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
 import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
+import { type Point, pointsOf, trajectoriesTo } from './support/curves.ts';
 import { type Summary, summarize } from './support/summarize.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const arms = ['coach', 'outcome'] as const;
 type Arm = (typeof arms)[number];
 
-/** Held-out accuracy after so many trajectories. */
-type Point = { readonly trajectories: number; readonly accuracy: number };
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '5' },
@@ -76,27 +75,6 @@ function isFinished(directory: string): boolean {
   } finally {
     run.close();
   }
-}
-
-function pointsOf(run: Run, playsPerStep: number, steps: number): Point[] {
-  const stepOf = (name: string) =>
-    name === 'base' ? 0 : name === 'trained' ? steps : Number(name.replace('step-', ''));
-  return run
-    .evaluations()
-    .map(({ name, rows }) => ({
-      trajectories: stepOf(name) * playsPerStep,
-      accuracy: rows.filter(({ correct }) => correct).length / rows.length,
-    }))
-    .toSorted((first, second) => first.trajectories - second.trajectories);
-}
-
-/** Trajectories at which a curve first reaches the target, linear between evaluations; undefined if it never does. */
-function trajectoriesTo(target: number, curve: readonly Point[]): number | undefined {
-  const after = curve.findIndex(({ accuracy }) => accuracy >= target);
-  if (after <= 0) return after === 0 ? 0 : undefined;
-  const [start, end] = [curve[after - 1] as Point, curve[after] as Point];
-  const share = (target - start.accuracy) / (end.accuracy - start.accuracy);
-  return start.trajectories + share * (end.trajectories - start.trajectories);
 }
 
 function report(): void {
