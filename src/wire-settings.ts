@@ -1,9 +1,11 @@
 import type { RunConfig } from './config/schema.ts';
 import type { CreditOptions } from './credit/assign-credit.ts';
+import type { RecordedRule } from './methods/recredit.ts';
 import type { Settings } from './methods/training.ts';
 import type { Loss, SampleFilters } from './types/training-service.ts';
 import { learningRateAt } from './update/schedule.ts';
 import { wireMethod } from './wire-method.ts';
+import { gradersOf } from './wire-tasks.ts';
 
 type Critic = { readonly lambda: number; readonly coefficient: number; readonly clip: number };
 
@@ -36,6 +38,21 @@ export function creditOptionsOf(config: RunConfig): CreditOptions {
   const critic = criticOf(config);
   const how = critic ? { estimator: 'gae' as const, lambda: critic.lambda } : { estimator };
   return { credit: source, ...how, klCoefficient, gamma, sigmaFloor };
+}
+
+/**
+ * How the run's method gives credit to what was recorded. What critics predicted is not recorded, so that advantages that
+ * were measured from them are derived by `credit.estimator`.
+ */
+export function recordedRuleOf(config: RunConfig): RecordedRule {
+  const { method, credit } = config;
+  const options = { ...creditOptionsOf(config), estimator: credit.estimator };
+  if (method.kind !== 'maporl') return options;
+  const { payoffs, ...influence } = method;
+  const { grade } = gradersOf(config);
+  const isGraded = method.verifier === 'grade';
+  const discussion = { ...influence, ...(payoffs && { payoffs }), grade, isGraded };
+  return { ...options, credit: 'method', discussion };
 }
 
 /** The critic that every policy gets beside it; undefined where the method has none. */

@@ -11,7 +11,7 @@ import type { Estimate } from '../run/estimate.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { CoachUsage } from '../types/feedback.ts';
 import { verdictKeysOf, wireCoach } from '../wire-coach.ts';
-import { creditOptionsOf } from '../wire-settings.ts';
+import { recordedRuleOf } from '../wire-settings.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, screenFor } from './progress.ts';
 
@@ -25,7 +25,10 @@ export const rescoreCommand: Command = {
     },
     as: { type: 'string', help: 'label of the second verdicts (default: the coach’s name)' },
     sample: { type: 'string', help: 'score so many actions only, the same ones every time' },
-    credit: { type: 'string', help: 'coach or outcome: what advantages are derived from now' },
+    credit: {
+      type: 'string',
+      help: 'coach (or mappa), outcome or maporl: by which rule advantages are derived now',
+    },
     estimator: { type: 'string', help: 'for example rloo (default: the run’s own)' },
     set: {
       type: 'string',
@@ -120,18 +123,32 @@ function secondCredit(
       { coach: 'unasked/coach' },
       { where: run.directory, overrides },
     );
+  const own = recordedMethod(run);
   const overrides = [
-    ...(source === undefined ? [] : [`credit.source=${source}`]),
+    ...(source === undefined ? [] : ruleOverrides(source, own)),
+    ...repeated(request, 'set'),
     ...(estimator === undefined ? [] : [`credit.estimator=${estimator}`]),
   ];
   const label = coach ?? optional(request, 'as');
   const difference = compareCredit(run, {
-    first: creditOptionsOf(configWith([])),
-    second: creditOptionsOf(configWith([...repeated(request, 'set'), ...overrides])),
+    first: recordedRuleOf(configWith([])),
+    second: recordedRuleOf(configWith(overrides)),
     ...(label === undefined ? {} : { verdicts: label }),
   });
   if (!request.json) console.log(describeCredit(difference));
   return difference;
+}
+
+function recordedMethod(run: Run): string | undefined {
+  const config = run.resolvedConfig as { readonly method?: { readonly kind?: string } };
+  return config.method?.kind;
+}
+
+/** A rule by its method's name; MAPPA's also by what it credits. A run's own method keeps its options. */
+function ruleOverrides(rule: string, own: string | undefined): string[] {
+  if (rule !== 'maporl')
+    return ['method=mappa', `credit.source=${rule === 'mappa' ? 'coach' : rule}`];
+  return own === 'maporl' ? [] : ['method={"kind":"maporl","verifier":"coach"}'];
 }
 
 function describeVerdicts(result: SecondVerdicts): string {

@@ -1,14 +1,10 @@
 import { assignCredit, type Credit } from '../credit/assign-credit.ts';
-import {
-  type InfluenceOptions,
-  influenceRewards,
-  type RewardParts,
-} from '../credit/influence-rewards.ts';
-import type { DiscussionAnswer } from '../run/discussion-records.ts';
+import type { InfluenceOptions } from '../credit/influence-rewards.ts';
 import { type DiscussionStatistics, discussionStatistics } from '../run/discussion-statistics.ts';
 import type { Metrics } from '../types/metrics.ts';
 import { isSpent, refuseTooFewScores } from './coach-metrics.ts';
-import { gradeSpeech, type Speech, speechesOf } from './discussion-answers.ts';
+import { type Speech, speechesOf } from './discussion-answers.ts';
+import { type RewardedAnswers, rewardDiscussions } from './discussion-rewards.ts';
 import { type Evidence, policyGradientStep } from './policy-gradient-step.ts';
 import type { Judged, Method, Training } from './training.ts';
 
@@ -56,13 +52,19 @@ type StepParts = {
 };
 
 function creditDiscussions(training: Training, parts: StepParts, options: MaporlOptions): Credit {
-  const { judged, evidence, step } = parts;
-  const rewarded = rewardAnswers(training, parts, options);
+  const { judged, evidence, step, isGraded } = parts;
+  const taskOf = new Map(training.tasks.map((task) => [task.id, task]));
+  const source = {
+    ...{ grade: training.grade, isGraded, taskOf: (id: string) => taskOf.get(id) },
+    ...{ trajectories: judged.trajectories, feedback: judged.feedback },
+  };
+  const rewarded = rewardDiscussions(source, options);
+  const { rewards, kinds } = rewarded;
   const speeches = judged.trajectories.flatMap(speechesOf);
   training.run.discussions.record(rewarded.answers.map(({ answer }) => answer));
   const { credited, metrics } = assignCredit(
     { ...training.settings.credit, credit: 'method' },
-    { ...judged, ...evidence, ...spread(speeches, rewarded.rewards) },
+    { ...judged, ...evidence, rewards, kinds },
   );
   const turns = 1 + Math.max(-1, ...speeches.map(({ turn }) => turn));
   const first = options.backwardSteps === 0 ? 0 : turns - Math.ceil(step / options.backwardSteps);
@@ -71,64 +73,6 @@ function creditDiscussions(training: Training, parts: StepParts, options: Maporl
     credited: credited.filter(({ action }) => isTrained.has(action.id)),
     metrics: { ...metrics, ...discussionMetrics(rewarded) },
   };
-}
-
-type Rewarded = {
-  readonly answers: readonly { readonly answer: DiscussionAnswer; readonly play: string }[];
-  /** By the id of the action that ends with the answer. */
-  readonly rewards: ReadonlyMap<string, RewardParts>;
-};
-
-/** Grades, judges and rewards every answer of the plays that did not fail. */
-function rewardAnswers(
-  training: Training,
-  { judged, isGraded }: StepParts,
-  options: InfluenceOptions,
-): Rewarded {
-  const taskOf = new Map(training.tasks.map((task) => [task.id, task]));
-  const rewards = new Map<string, RewardParts>();
-  const answers = judged.trajectories.flatMap((trajectory) => {
-    const task = taskOf.get(trajectory.taskId);
-    if (trajectory.failure || task === undefined) return [];
-    const graded = speechesOf(trajectory).map((speech) => {
-      const answer = gradeSpeech(training, speech, { task, trajectory });
-      const verdict = isGraded ? gradeOf(answer) : coachVerdict(judged, answer);
-      return verdict === undefined ? answer : { ...answer, verdict };
-    });
-    const earned = influenceRewards(graded, options);
-    for (const [id, parts] of earned) rewards.set(id, parts);
-    return graded.map((answer) => {
-      const reward = earned.get(answer.actionId);
-      return { answer: reward ? { ...answer, reward } : answer, play: trajectory.id };
-    });
-  });
-  return { answers, rewards };
-}
-
-function gradeOf({ isRight }: DiscussionAnswer): number | undefined {
-  return isRight === undefined ? undefined : Number(isRight);
-}
-
-function coachVerdict({ feedback }: Judged, { actionId }: DiscussionAnswer): number | undefined {
-  const verdict = feedback.get(actionId);
-  return verdict?.kind === 'scored' ? verdict.score / 10 : undefined;
-}
-
-/** A reward of an answer counts for every action that led to it; actions of one turn are compared with one another. */
-function spread(
-  speeches: readonly Speech[],
-  rewards: ReadonlyMap<string, RewardParts>,
-): { readonly rewards: Map<string, number>; readonly kinds: Map<string, string> } {
-  const spreadRewards = new Map<string, number>();
-  const kinds = new Map<string, string>();
-  for (const { actions, last, turn } of speeches) {
-    const parts = rewards.get(last.id);
-    for (const { id } of actions) {
-      kinds.set(id, String(turn));
-      if (parts !== undefined) spreadRewards.set(id, parts.reward);
-    }
-  }
-  return { rewards: spreadRewards, kinds };
 }
 
 function trainedFrom(speeches: readonly Speech[], first: number): ReadonlySet<string> {
@@ -140,7 +84,7 @@ function trainedFrom(speeches: readonly Speech[], first: number): ReadonlySet<st
  * `accuracy/turn-1`, `agreement/turn-1`, … of every turn, `wrong-to-right` and `right-to-wrong` (shares of the answers that
  * had one before), `conformity`, and per agent the means of `verdict/`, `discussion/`, `revision/` and `influence/`.
  */
-function discussionMetrics({ answers }: Rewarded): Metrics {
+function discussionMetrics({ answers }: RewardedAnswers): Metrics {
   const graded = answers.map(({ answer, play }) => ({ ...answer, trajectoryId: play }));
   const metrics: Record<string, number> = statisticMetrics(discussionStatistics(graded));
   const byAgent = Map.groupBy(answers, ({ answer }) => answer.agent);

@@ -1,13 +1,21 @@
 import { assignCredit, type CreditInput, type CreditOptions } from '../credit/assign-credit.ts';
+import type { InfluenceOptions } from '../credit/influence-rewards.ts';
 import { BoundaryError } from '../errors.ts';
 import { correlationStatistic, type Estimate, estimate, meanStatistic } from '../run/estimate.ts';
 import type { Run } from '../run/run-store.ts';
+import { type RewardSource, rewardDiscussions } from './discussion-rewards.ts';
+
+/** How a method gives credit to what a run recorded. */
+export type RecordedRule = CreditOptions & {
+  /** Where `credit` is `method`: how answers of discussions are judged and rewarded. */
+  readonly discussion?: InfluenceOptions & Pick<RewardSource, 'grade' | 'isGraded'>;
+};
 
 export type RecreditOptions = {
   /** How the run gave credit. */
-  readonly first: CreditOptions;
+  readonly first: RecordedRule;
   /** How it is to be given now. */
-  readonly second: CreditOptions;
+  readonly second: RecordedRule;
   /** Label of second verdicts to take in place of the first coach's; absent = the first coach's. */
   readonly verdicts?: string;
 };
@@ -79,8 +87,8 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
   }
   const verdicts = run.feedbackOf(step);
   const second = options.verdicts ? run.rescores.secondOf(options.verdicts, step) : verdicts;
-  const before = meanAdvantages(options.first, { ...input, feedback: verdicts });
-  const after = meanAdvantages(options.second, { ...input, feedback: second });
+  const before = meanAdvantages(run, options.first, { ...input, feedback: verdicts });
+  const after = meanAdvantages(run, options.second, { ...input, feedback: second });
   return trajectories.flatMap(({ taskId, actions }) =>
     actions.flatMap(({ id, agent }) => {
       const [first, now] = [before.get(id), after.get(id)];
@@ -94,8 +102,17 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
   );
 }
 
-function meanAdvantages(options: CreditOptions, input: CreditInput): ReadonlyMap<string, number> {
-  const { credited } = assignCredit(options, input);
+function meanAdvantages(
+  run: Run,
+  { discussion, ...options }: RecordedRule,
+  input: CreditInput,
+): ReadonlyMap<string, number> {
+  const taskOf = (id: string) => run.rescores.task(id);
+  const rewarded = discussion && rewardDiscussions({ ...input, ...discussion, taskOf }, discussion);
+  const { credited } = assignCredit(options, {
+    ...input,
+    ...(rewarded && { rewards: rewarded.rewards, kinds: rewarded.kinds }),
+  });
   return new Map(
     credited.map(({ action, advantages }) => {
       const sum = advantages.reduce((total, value) => total + value, 0);

@@ -7,6 +7,8 @@ import { createFunctionCoach } from '../coach/function-coach.ts';
 import type { CreditOptions } from '../credit/assign-credit.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { Coach } from '../types/feedback.ts';
+import type { Task } from '../types/task.ts';
+import type { Trajectory } from '../types/trajectory.ts';
 import { compareCredit } from './recredit.ts';
 import { rescoreRun } from './rescore.ts';
 
@@ -133,6 +135,30 @@ test('advantages by outcome against those by coach, worked out by hand', async (
   expect(solver).toMatchObject({ actions: 4, onlyFirst: 0, onlySecond: 0 });
   expect(solver?.correlation?.value).toBeCloseTo(2 / Math.sqrt(20), 6);
   expect(solver?.signAgreement?.value).toBe(0.5);
+});
+
+test('advantages by influence-aware rewards against those by coach, worked out by hand', () => {
+  // Each play has one turn of one agent, whose reward by MAPoRL is its verdict: the coach's again, or its grade.
+  recordStep([
+    [2, false],
+    [4, true],
+    [6, false],
+    [8, true],
+  ]);
+  const influence = { turnDiscount: 0.3, influenceSign: 'paper', ties: 'silent' } as const;
+  const incentives = { a0: 0, a1: 0, b0: 0, b1: 0 };
+  const grade = (_: Task, { id, answer }: Trajectory) => ({
+    trajectoryId: id,
+    correct: answer === '7',
+  });
+  const correlationWith = (isGraded: boolean) => {
+    const discussion = { ...influence, incentives, grade, isGraded };
+    const second = { ...credit, credit: 'method', discussion } as const;
+    return compareCredit(run, { first: credit, second }).solver;
+  };
+  expect(correlationWith(false)?.correlation?.value).toBeCloseTo(1, 6);
+  // What the agents wrote is never 7, so that no grade differs and nothing is credited.
+  expect(correlationWith(true)).toMatchObject({ actions: 0, onlyFirst: 4 });
 });
 
 test('groups of one give no correlation under rloo, and the reason is told', () => {
