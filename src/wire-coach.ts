@@ -8,6 +8,7 @@ import { loadLocalModel } from './coach/local-model.ts';
 import { priceOf } from './coach/prices.ts';
 import type { AgentBrief } from './coach/render-request.ts';
 import type { ModelObject } from './coach/resolve-model.ts';
+import { openTrainedVerifier } from './coach/trained-verifier.ts';
 import { openVerdictCache } from './coach/verdict-cache.ts';
 import { asksCoach } from './config/asks-coach.ts';
 import type { CoachChoice, RunConfig } from './config/schema.ts';
@@ -79,6 +80,13 @@ export const unaskedCoach: WiredCoach = {
 export async function wireCoach(config: RunConfig, around: CoachSurroundings): Promise<WiredCoach> {
   const { coach } = config;
   if (!asksCoach(config)) return unaskedCoach;
+  if (typeof coach === 'string' && coach.startsWith('verifier/')) {
+    const { coach: verifier, close } = await openTrainedVerifier(
+      coach.slice('verifier/'.length),
+      engineOptionsOf(config),
+    );
+    return { coach: withBudget(config, verifier, around.books), close };
+  }
   if (!isOwnCoach(coach)) return wireModel(config, coach, around);
   const own = typeof coach === 'function' ? createFunctionCoach(coach) : coach;
   return { coach: withBudget(config, own, around.books), close: async () => undefined };
@@ -151,11 +159,13 @@ async function wireModel(
 /** The engine of a coach that is a model folder; undefined for any other. */
 async function localModel(config: RunConfig, model: string | ModelObject) {
   if (typeof model !== 'string' || !model.startsWith('local/')) return undefined;
-  const { device, dtype, threads, maxRows } = config.model;
-  return loadLocalModel(model.slice('local/'.length), {
-    ...{ device, dtype, maxRows },
-    ...(threads === undefined ? {} : { threads }),
-  });
+  return loadLocalModel(model.slice('local/'.length), engineOptionsOf(config));
+}
+
+/** A coach of our engine computes as the run does. */
+function engineOptionsOf({ model }: RunConfig) {
+  const { device, dtype, threads, maxRows } = model;
+  return { device, dtype, maxRows, ...(threads === undefined ? {} : { threads }) };
 }
 
 /** What the coach is told about every agent. */

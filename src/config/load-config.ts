@@ -182,10 +182,10 @@ function resolvePaths(tree: Tree, directory: string): Tree {
   return tree;
 }
 
-/** A coach that is a model folder is a path, too. */
+/** A coach that is a folder, of a model or of a trained verifier, is a path, too. */
 function resolvedCoach(coach: string, directory = ''): string {
-  const [, path] = /^local\/(.+)$/s.exec(coach) ?? [];
-  return path === undefined ? coach : `local/${resolve(directory, path)}`;
+  const [, kind, path] = /^(local|verifier)\/(.+)$/s.exec(coach) ?? [];
+  return path === undefined ? coach : `${kind}/${resolve(directory, path)}`;
 }
 
 function holderOf(tree: Tree, key: string): [Tree | undefined, string] {

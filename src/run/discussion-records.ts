@@ -54,6 +54,16 @@ export class DiscussionRecords {
     });
   }
 
+  /** Whether each graded answer of a scope is right, by the id of the action that ends with it. */
+  gradesOf(scope: Scope): Map<string, boolean> {
+    const rows = this.#database.all(
+      `SELECT d.action_id, d.correct FROM discussion_answers d JOIN actions a ON a.id = d.action_id
+       WHERE a.scope = ? AND d.correct IS NOT NULL`,
+      String(scope),
+    );
+    return new Map(rows.map(({ action_id: id, correct }) => [text(id), correct === 1]));
+  }
+
   /** The scopes that have answers: steps by their number, and evaluations, in the order in which they were played. */
   scopes(): string[] {
     const rows = this.#database.all(

@@ -1,0 +1,118 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { BoundaryError, messageOf } from '../errors.ts';
+import {
+  createLocalTrainingService,
+  type LocalTrainingServiceOptions,
+} from '../service/local/local-training-service.ts';
+import type { Coach, Feedback } from '../types/feedback.ts';
+import type { Datum, Policy } from '../types/training-service.ts';
+import type { Action } from '../types/trajectory.ts';
+
+/** The file beside a verifier's weights that says which model they belong to. */
+export const verifierFile = 'verifier.json';
+
+const description = z.looseObject({ model: z.string() });
+
+/** A coach with the engine that must be closed after it. */
+export type TrainedVerifier = { readonly coach: Coach; readonly close: () => Promise<void> };
+
+/**
+ * A verifier as `teamtune train-verifier` wrote it: a value head on our engine that predicts how likely an answer is right,
+ * from what the agent saw and wrote. It needs no ground truth and costs nothing; points are ten times its prediction.
+ *
+ * @throws BoundaryError("config") when the folder holds no verifier, or its model is gone
+ */
+export async function openTrainedVerifier(
+  directory: string,
+  options: Omit<LocalTrainingServiceOptions, 'modelDirectory' | 'model' | 'seed'>,
+): Promise<TrainedVerifier> {
+  const { model } = await describedIn(directory);
+  const service = await createLocalTrainingService({ modelDirectory: model, ...options });
+  const policy = await service.createPolicy({
+    ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
+    from: { directory, optimizer: false },
+  });
+  return { coach: asCoach(directory, policy), close: () => service.close() };
+}
+
+async function describedIn(directory: string): Promise<z.output<typeof description>> {
+  try {
+    return description.parse(JSON.parse(await readFile(join(directory, verifierFile), 'utf8')));
+  } catch (cause) {
+    throw new BoundaryError(
+      'config',
+      `The coach "verifier/${directory}" must name a folder that \`teamtune train-verifier\` wrote (${messageOf(cause)})`,
+      { cause },
+    );
+  }
+}
+
+type Waiting = { readonly action: Action; readonly done: (value: Promise<number>) => void };
+
+/** Actions that are to be judged at the same time go through the model together. */
+function asCoach(directory: string, policy: Policy): Coach {
+  let waiting: Waiting[] = [];
+  let calls = 0;
+  const flush = () => {
+    const batch = waiting;
+    waiting = [];
+    const predicted = predictRightness(
+      policy,
+      batch.map(({ action }) => action),
+    );
+    // Each waits for its own entry, and hears of a failure there.
+    for (const [row, { done }] of batch.entries()) {
+      done(predicted.then((values) => values[row] as number));
+    }
+  };
+  return {
+    name: `verifier/${directory}`,
+    usage: () => ({ calls, inputTokens: 0, outputTokens: 0 }),
+    score: async ({ action }): Promise<Feedback> => {
+      const actionId = action.id;
+      if (action.tokens.length === 0) return { kind: 'unscored', actionId, cause: 'it is empty' };
+      calls++;
+      const value = await new Promise<number>((resolve) => {
+        if (waiting.push({ action, done: resolve }) === 1) setImmediate(flush);
+      });
+      const reason = `The verifier takes it to be right with probability ${value.toFixed(2)}.`;
+      return { kind: 'scored', actionId, score: 10 * value, reason, blame: 'none' };
+    },
+  };
+}
+
+/**
+ * How likely each answer is right, as its value head says after the last token, within 0 and 1.
+ *
+ * @param policy with a value head
+ */
+export async function predictRightness(
+  policy: Policy,
+  actions: readonly Action[],
+): Promise<number[]> {
+  const { values = [] } = await policy.forward(actions.map((action) => answerDatum(action))).result;
+  return values.map((row) => Math.min(1, Math.max(0, row.at(-1) as number)));
+}
+
+/**
+ * An answer as a row for the loss `value`: the head predicts after every token of the answer what it is worth. The last
+ * target is never looked at, since the row ends with the answer.
+ *
+ * @param label what the head is to predict, and how much a token counts; absent = nothing is trained
+ */
+export function answerDatum(
+  { observation, tokens }: Action,
+  label?: { readonly value: number; readonly weight: number },
+): Datum {
+  const input = new Int32Array(observation.length + tokens.length);
+  input.set(observation);
+  input.set(tokens, observation.length);
+  const target = new Int32Array(input.length);
+  target.set(input.subarray(1));
+  const first = observation.length;
+  const weights = new Float32Array(input.length).fill(label?.weight ?? 1, first);
+  const returns = new Float32Array(input.length).fill(label?.value ?? 0, first);
+  return { input, target, weights, ...(label && { returns }) };
+}

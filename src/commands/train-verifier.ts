@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { verifierFile } from '../coach/trained-verifier.ts';
+import { configOfRun } from '../config/stored-config.ts';
+import { BoundaryError } from '../errors.ts';
+import type { Calibration } from '../methods/calibration.ts';
+import { assessVerifier, gradedActionsOf, trainVerifier } from '../methods/train-verifier.ts';
+import { openRun } from '../run/run-store.ts';
+import { createService } from '../wiring.ts';
+import { type Command, integer, optional, type Request, repeated } from './command.ts';
+import { createProgress, percent, screenFor } from './progress.ts';
+
+const defaults = { steps: 200, answersPerStep: 64, rank: 16, learningRate: 2e-4 };
+
+export const trainVerifierCommand: Command = {
+  summary:
+    'Train a verifier from the graded answers of a MAPoRL run; use it as coach verifier/FOLDER.',
+  operands: ['RUN'],
+  options: {
+    output: { type: 'string', help: 'folder of the verifier (default: verifier in the run)' },
+    steps: { type: 'string', help: `optimiser steps (default: ${defaults.steps})` },
+    'learning-rate': { type: 'string', help: `AdamW’s (default: ${defaults.learningRate})` },
+    set: { type: 'string', multiple: true, help: 'override a key of model, as model.threads=1' },
+  },
+  run: async (request) => {
+    const directory = resolve(request.operands[0] as string);
+    const output = resolve(optional(request, 'output') ?? join(directory, 'verifier'));
+    if (existsSync(output)) {
+      throw new BoundaryError('config', `${output} exists: choose another folder with --output`);
+    }
+    const run = openRun(directory, { mode: 'read' });
+    try {
+      const overrides = repeated(request, 'set');
+      const coach = { coach: 'unasked/coach' };
+      const config = configOfRun(run.resolvedConfig, coach, { where: directory, overrides });
+      const { model } = config;
+      const service = await createService(config);
+      try {
+        const { rank } = defaults;
+        const shape = { rank, alpha: 2 * rank, valueHead: true };
+        const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
+        const { train, heldOut } = gradedActionsOf(run);
+        await trainVerifier(policy, train, { ...optionsOf(request), seed: config.seed });
+        const assessment = await assessVerifier(policy, heldOut);
+        await policy.saveState(output).result;
+        const written = { model: model.path, ...assessment };
+        await writeFile(join(output, verifierFile), `${JSON.stringify(written, undefined, 2)}\n`);
+        if (!request.json) console.log(describe(assessment, output));
+        return { verifier: output, trainedOn: train.length, ...assessment };
+      } finally {
+        await service.close();
+      }
+    } finally {
+      run.close();
+    }
+  },
+};
+
+function optionsOf(request: Request) {
+  const steps = integer(request, 'steps', 1) ?? defaults.steps;
+  const learningRate = Number(optional(request, 'learning-rate') ?? defaults.learningRate);
+  if (!(learningRate > 0)) {
+    throw new BoundaryError(
+      'config',
+      `--learning-rate: expected a number above 0, got ${optional(request, 'learning-rate')}`,
+    );
+  }
+  const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
+  const onStep = (step: number) => watch.waiting('the verifier', step, steps);
+  return { steps, learningRate, onStep, answersPerStep: defaults.answersPerStep };
+}
+
+function describe(assessment: Calibration, output: string): string {
+  const { answers, right, accuracy, commoner, balancedAccuracy, brier } = assessment;
+  const balanced = balancedAccuracy === undefined ? '–' : percent(balancedAccuracy);
+  return [
+    `on ${answers} answers to tasks it has not seen, ${percent(right)} of them right:`,
+    `accuracy ${percent(accuracy)} (always the commoner: ${percent(commoner)}), balanced ${balanced}`,
+    `Brier score ${brier.toFixed(3)}, calibration error ${assessment.calibrationError.toFixed(3)}`,
+    `verifier: ${output}; as coach: verifier/${output}`,
+  ].join('\n');
+}

@@ -1,0 +1,100 @@
+import { answerDatum, predictRightness } from '../coach/trained-verifier.ts';
+import { BoundaryError } from '../errors.ts';
+import { createRandom, type Random, seedFor } from '../random.ts';
+import type { Run } from '../run/run-store.ts';
+import type { Policy } from '../types/training-service.ts';
+import type { Action } from '../types/trajectory.ts';
+import { type Calibration, calibrationOf } from './calibration.ts';
+
+/** An answer whose grade is known. */
+export type GradedAction = {
+  readonly action: Action;
+  readonly taskId: string;
+  readonly isRight: boolean;
+};
+
+export type VerifierOptions = {
+  readonly steps: number;
+  /** Answers of one step, half of them right: else the head would learn how hard a question is. */
+  readonly answersPerStep: number;
+  readonly learningRate: number;
+  readonly seed: number;
+  readonly onStep: (step: number, loss: number) => void;
+};
+
+/** Graded answers of a run's discussions, apart by task: every fifth task is only for assessment. */
+export function gradedActionsOf(run: Run): {
+  readonly train: readonly GradedAction[];
+  readonly heldOut: readonly GradedAction[];
+} {
+  const steps = run.completedSteps().map(({ step }) => step);
+  const graded = steps.flatMap((step) => {
+    const grades = run.discussions.gradesOf(step);
+    return run.trajectoriesOf(step).flatMap(({ taskId, actions }) =>
+      actions.flatMap((action) => {
+        const isRight = grades.get(action.id);
+        return isRight === undefined ? [] : { action, taskId, isRight };
+      }),
+    );
+  });
+  const isHeldOut = ({ taskId }: GradedAction) => seedFor('verifier', taskId) % 5 === 0;
+  return {
+    train: graded.filter((one) => !isHeldOut(one)),
+    heldOut: graded.filter(isHeldOut),
+  };
+}
+
+/**
+ * Trains a policy's value head, and the adapter below it, to predict after every token of an answer whether it is right.
+ *
+ * @param policy with a value head
+ * @throws BoundaryError("run") when the answers are all right or all wrong
+ * @see Park et al. 2025, arXiv:2502.18439, section 4.1; squared error here in place of cross entropy
+ */
+export async function trainVerifier(
+  policy: Policy,
+  answers: readonly GradedAction[],
+  options: VerifierOptions,
+): Promise<void> {
+  const { steps, answersPerStep, learningRate, seed, onStep } = options;
+  const kinds = [true, false].map((kind) => answers.filter(({ isRight }) => isRight === kind));
+  if (kinds.some(({ length }) => length === 0)) {
+    throw new BoundaryError(
+      'run',
+      `a verifier needs right and wrong answers to learn from, got ${kinds[0]?.length} right and ${kinds[1]?.length} wrong; take a run of MAPoRL whose tasks have answers`,
+    );
+  }
+  const adam = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
+  for (let step = 1; step <= steps; step++) {
+    const random = createRandom(seedFor('verifier', seed, step));
+    const batch = Array.from({ length: answersPerStep }, (_, at) =>
+      drawn(kinds[at % 2] as GradedAction[], random),
+    );
+    const tokens = batch.reduce((sum, { action }) => sum + action.tokens.length, 0);
+    const data = batch.map(({ action, isRight }) =>
+      answerDatum(action, { value: Number(isRight), weight: 1 / tokens }),
+    );
+    const pass = policy.forwardBackward(data, { kind: 'value' });
+    const update = policy.optimStep({ ...adam, learningRate });
+    const [{ metrics }] = await Promise.all([pass.result, update.result]);
+    onStep(step, metrics.loss ?? Number.NaN);
+  }
+}
+
+function drawn(from: readonly GradedAction[], random: Random): GradedAction {
+  return from[Math.floor(random.uniform() * from.length)] as GradedAction;
+}
+
+/** What a verifier is worth on answers it has not seen. */
+export async function assessVerifier(
+  policy: Policy,
+  answers: readonly GradedAction[],
+): Promise<Calibration> {
+  const predicted = await predictRightness(
+    policy,
+    answers.map(({ action }) => action),
+  );
+  return calibrationOf(
+    answers.map(({ isRight }, row) => ({ isRight, predicted: predicted[row] as number })),
+  );
+}
