@@ -1,0 +1,74 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeRandomModel } from '../../test/support/make-random-model.ts';
+import { sampleAction } from '../../test/support/sample-run.ts';
+import { openTrainedVerifier, verifierFile } from '../coach/trained-verifier.ts';
+import {
+  createLocalTrainingService,
+  type LocalTrainingService,
+} from '../service/local/local-training-service.ts';
+import { assessVerifier, type GradedAction, trainVerifier } from './train-verifier.ts';
+
+let folder: string;
+let model: string;
+let service: LocalTrainingService;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'teamtune-verifier-'));
+  model = join(folder, 'model');
+  await makeRandomModel(model);
+  service = await createLocalTrainingService({ modelDirectory: model, threads: 1 });
+});
+afterAll(async () => {
+  await service.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Two of four tokens are right answers, whatever the question. */
+const answers = Array.from({ length: 16 }, (_, index): GradedAction => {
+  const [question, said] = [index % 4, Math.floor(index / 4)];
+  const action = sampleAction(`1/t${index}/0/0`, {
+    observation: Int32Array.of(60, 65 + question),
+    tokens: Int32Array.of(65 + said, 61),
+    logprobs: Float32Array.of(-1, -1),
+  });
+  return { action, taskId: `t${index}`, isRight: said < 2 };
+});
+const options = { answersPerStep: 16, learningRate: 1e-2, seed: 1, onStep: () => undefined };
+
+test('a verifier learns what is right, and judges the same as a coach that is read from its folder', async () => {
+  const shape = { rank: 8, alpha: 16, valueHead: true };
+  const policy = await service.createPolicy({ id: 'verifier', seed: 1, ...shape });
+  await trainVerifier(policy, answers, { ...options, steps: 40 });
+  const assessment = await assessVerifier(policy, answers);
+  expect(assessment.accuracy).toBeGreaterThan(0.9);
+  expect(assessment.balancedAccuracy).toBeGreaterThan(0.9);
+
+  const directory = join(folder, 'verifier');
+  await policy.saveState(directory).result;
+  await writeFile(join(directory, verifierFile), JSON.stringify({ model }));
+  const { coach, close } = await openTrainedVerifier(directory, { threads: 1 });
+  const task = { id: 't', prompt: '' };
+  const scores = await Promise.all(
+    answers.map(({ action }) => coach.score({ task, action, earlier: [] })),
+  );
+  const hits = scores.filter((verdict, at) => {
+    return verdict.kind === 'scored' && verdict.score >= 5 === answers[at]?.isRight;
+  });
+  expect(hits.length / answers.length).toBe(assessment.accuracy);
+  expect(coach.usage().calls).toBe(16);
+  await close();
+});
+
+test('only right answers teach nothing, and a folder that is no verifier is named', async () => {
+  const policy = await service.createPolicy({ id: 'x', seed: 1, rank: 2, valueHead: true });
+  const right = answers.filter(({ isRight }) => isRight);
+  await expect(trainVerifier(policy, right, { ...options, steps: 1 })).rejects.toThrow(
+    /got 8 right and 0 wrong/,
+  );
+  await expect(openTrainedVerifier(model, { threads: 1 })).rejects.toThrow(
+    /must name a folder that `teamtune train-verifier` wrote/,
+  );
+});
