@@ -33,7 +33,7 @@ function lossOf(update: RunConfig['update']): Loss {
 }
 
 /** How a config turns verdicts or outcomes into advantages. */
-export function creditOptionsOf(config: RunConfig): CreditOptions {
+function creditOptionsOf(config: RunConfig): CreditOptions {
   const { source, estimator, klCoefficient, gamma, sigmaFloor } = config.credit;
   const critic = criticOf(config);
   const how = critic ? { estimator: 'gae' as const, lambda: critic.lambda } : { estimator };

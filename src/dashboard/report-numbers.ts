@@ -3,9 +3,9 @@ import { readEvaluationName } from '../run/evaluation-name.ts';
 import type { Run } from '../run/run-store.ts';
 import type { AgentTotals, CountedCause } from '../run/summaries.ts';
 import type { Metrics } from '../types/metrics.ts';
+import { type Discussions, gatherDiscussions } from './discussion-numbers.ts';
 import { type CoachAudit, gatherAudit } from './report-audit.ts';
 import { type Coaching, gatherCoaching } from './report-coaching.ts';
-import { type Discussions, gatherDiscussions } from './report-discussion.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
 
 /** A value at a training step. */
