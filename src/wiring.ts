@@ -1,10 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  checkpointsDirectory,
-  removeUnfinishedCheckpoints,
-} from './checkpoint/checkpoint-directory.ts';
 import { restoreCheckpoint } from './checkpoint/restore-checkpoint.ts';
+import { restorePoint } from './checkpoint/restore-point.ts';
 import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
@@ -132,7 +129,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       limitsOf(config.rollout.sandbox, sandboxSettings(config)),
     );
     closers.unshift(workspaces.close);
-    const restored = resume ? await restorePoint(run) : undefined;
+    const restored = resume ? await restorePoint(run, watch.note) : undefined;
     const folder = restored?.directory ?? parts.checkpoint;
     const policies = await createPolicies(service, config, folder);
     const seed = seedFor(config.seed, 'reference');
@@ -290,19 +287,6 @@ function refuseOtherAdapters(checkpoint: string, id: string): void {
         ? 'its agents share one: set adapter.shared=true'
         : 'it is of another team or variant';
   throw new BoundaryError('config', `${checkpoint} holds no adapter "${id}"; ${advice}`);
-}
-
-/** Where to go on: the newest completed step whose checkpoint is whole. */
-async function restorePoint(
-  run: Run,
-): Promise<{ readonly step: number; readonly directory: string } | undefined> {
-  removeUnfinishedCheckpoints(run.directory);
-  const last = run.completedSteps().at(-1);
-  if (!last) return undefined;
-  const { directory } = await restoreCheckpoint(
-    join(checkpointsDirectory(run.directory), last.checkpoint),
-  );
-  return { step: last.step, directory };
 }
 
 async function savePolicies(

@@ -66,6 +66,22 @@ it('moves parameters as torch.optim.AdamW does, clipped to a global norm', () =>
   expect(liveTensors()).toBe(before);
 });
 
+it('adds gradients in half precision up in float32, so that small ones do not vanish', () => {
+  const before = liveTensors();
+  const tensor = keep(requireGrad(tidy(() => convert(tensorOf([0], [1]), { dtype: 'bfloat16' }))));
+  const optimizer = new AdamW(new Map([['p', tensor]]));
+  // Beside 1, bfloat16 knows nothing below 2⁻⁸.
+  for (const grad of [1, ...Array<number>(256).fill(2 ** -9)]) {
+    tidy(() => setGrad(tensor, convert(tensorOf([grad], [1]), { dtype: 'bfloat16' })));
+    optimizer.collect();
+  }
+  expect(optimizer.step({ ...adam, maxGradNorm: 1 }).gradNorm).toBe(1.5);
+  expect(optimizer.step(adam).gradNorm).toBe(0);
+  optimizer.dispose();
+  tensor.dispose();
+  expect(liveTensors()).toBe(before);
+});
+
 it('continues from a stored state as if it had never stopped', () => {
   const tensors = parameters();
   const first = new AdamW(tensors);

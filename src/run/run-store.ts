@@ -278,6 +278,11 @@ export class Run {
     this.#database.execute('PRAGMA wal_checkpoint(PASSIVE)');
   }
 
+  /** Takes back that steps after `step` are completed, whose weights are lost; everything recorded of them stays. */
+  reopenAfter(step: number): void {
+    this.#database.run('DELETE FROM steps WHERE step > ?', step);
+  }
+
   /** Metrics by step, those of an uncompleted step included. */
   metrics(): StepMetrics[] {
     const steps = new Map<number, Record<string, number>>();

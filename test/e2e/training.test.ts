@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -78,6 +78,21 @@ describe('a run on the arithmetic team', () => {
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));
   }, 300_000);
+
+  test('whose newest checkpoint is damaged goes on from the one before, and ends with the same numbers', async () => {
+    const damaged = join(folder, 'damaged');
+    await cp(whole, damaged, { recursive: true });
+    const solver = join('checkpoints', 'step-000004', 'solver');
+    await truncate(join(damaged, solver, 'adapter_model.safetensors'), 100);
+    const args = ['train', config, '--output', damaged, ...small, '--resume'];
+    const { code, stderr, stdout } = await runCli(args);
+    expect(code, stderr).toBe(0);
+    expect(stdout + stderr).toContain('adapter_model.safetensors has 100 bytes');
+    expect(stdout + stderr).toContain('Going on from step 3');
+    expect(factsOf(damaged)).toEqual(factsOf(whole));
+    const weights = join(solver, 'adapter_model.safetensors');
+    expect(await readFile(join(damaged, weights))).toEqual(await readFile(join(whole, weights)));
+  });
 
   test('is not gone on with when its tasks have changed', async () => {
     const tasks = join(folder, 'tasks.json');

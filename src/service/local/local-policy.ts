@@ -94,7 +94,8 @@ export class LocalPolicy implements Policy {
     if (loss === undefined) return yield* runPass(pass);
     const before = this.#gradient;
     this.#gradient = 'partial';
-    const result = yield* runPass({ ...pass, loss });
+    const onMicroBatch = () => this.#parts.optimizer.collect();
+    const result = yield* runPass({ ...pass, loss, onMicroBatch });
     this.#gradient = before === 'partial' ? 'partial' : 'whole';
     room.countTrained(result.metrics.tokens ?? 0);
     return result;

@@ -33,9 +33,12 @@ export type MemoryPlan = {
 const floatBytes = 4;
 /** Gradient and two moments for every trained number. */
 const optimiserNumbers = 3;
-/** What a layer keeps for the way back, in numbers per token: so many widths of each kind, counted in `decoder.ts`. */
+/**
+ * What a layer keeps for the way back, in numbers per token: so many widths of each kind, counted in `decoder.ts` without the
+ * addon's kernels, which keep less.
+ */
 const kept = { hidden: 6, heads: 4, intermediate: 4 };
-/** Scores, log-softmax, their two gradients and the probabilities for the entropy. */
+/** Scores, log-softmax, their two gradients and the probabilities for the entropy; one on the CPU. */
 const vocabularyWidths = 5;
 
 /** Memory of a run in the in-process engine, in bytes. The cache counts what it reserves, not what it holds. */

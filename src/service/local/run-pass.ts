@@ -14,6 +14,7 @@ export function* runPass(pass: Pass): Generator<void, PassResult> {
   for (const group of groupsOf(pass)) {
     if (!isFirst) yield;
     isFirst = false;
+    pass.onMicroBatch?.();
     const groupResults = runMicroBatch({
       ...pass,
       data: group.flatMap((row) => pass.data[row] ?? []),

@@ -27,6 +27,8 @@ export type Pass = {
   readonly microBatchTokens: number;
   /** Computes activations again on the way back instead of keeping them. */
   readonly isCheckpointed: boolean;
+  /** Called before each micro-batch. */
+  readonly onMicroBatch?: () => void;
   /** Told how much the process grew over the forward pass of each micro-batch with a loss. */
   readonly noteActivations?: (bytes: number) => void;
 };
