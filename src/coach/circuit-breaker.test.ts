@@ -69,7 +69,9 @@ test('an outage that lasts longer than the run’s patience stops it, resumably'
   failTimes(breaker, 8, '6000');
   const admitted = breaker.admit(undefined);
   await expect(admitted).rejects.toMatchObject({ boundary: 'coach', retryable: true });
-  await expect(admitted).rejects.toThrow(/longer than coaching.outageSeconds \(5\).*--resume/);
+  await expect(admitted).rejects.toThrow(
+    /after the 5 s of coaching\.outageSeconds: the run stops here.*--resume/,
+  );
 });
 
 test('a caller who stops waits no longer', async () => {

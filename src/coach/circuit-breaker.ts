@@ -97,7 +97,7 @@ export class CircuitBreaker {
     const now = performance.now();
     const left = seconds(since + this.#options.patienceMs - now);
     this.#options.onPause(
-      `paused: waiting for the coach ${this.#options.name} (${cause}); next try in ${seconds(nextTryAt - now)}, giving up in ${left}`,
+      `paused: waiting for the coach ${this.#options.name} (${cause}); next try in ${seconds(nextTryAt - now)}; without an answer in ${left} the run stops, to be resumed`,
     );
   }
 
@@ -106,7 +106,7 @@ export class CircuitBreaker {
     const patience = this.#options.patienceMs / 1000;
     return new BoundaryError(
       'coach',
-      `the coach ${this.#options.name} has been out of order for ${seconds} s (${cause}) and would need longer than coaching.outageSeconds (${patience}); go on with --resume once it answers`,
+      `the coach ${this.#options.name} has not answered for ${seconds} s (${cause}), and the next try would come after the ${patience} s of coaching.outageSeconds: the run stops here; go on with --resume once it answers, or with a larger coaching.outageSeconds`,
       { retryable: true },
     );
   }

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { APICallError } from 'ai';
 import { describe, expect, it } from 'vitest';
 import { waitBeforeRetry } from './call-error.ts';
@@ -35,6 +38,23 @@ describe('resolveModel', () => {
   ])('refuses %s before any call', (text, message) => {
     expect(() => resolveModel(text, {})).toThrow(message);
   });
+});
+
+it('names the package that is not installed, and how to install it', async () => {
+  const file = fileURLToPath(new URL('./resolve-model.ts', import.meta.url));
+  // Node's own failure to find a package, in a process where one is hidden.
+  const hide = `import { registerHooks } from 'node:module';
+    registerHooks({ resolve: (name, context, next) =>
+      next(name === '@ai-sdk/openai' ? '@ai-sdk/not-installed' : name, context) });
+    const { resolveModel } = await import(${JSON.stringify(pathToFileURL(file).href)});
+    await resolveModel('openai/gpt-5-mini', { OPENAI_API_KEY: 'k' })().catch(({ boundary, message }) =>
+      console.log(boundary, message));`;
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...['--input-type=module', '--eval', hide],
+  ]);
+  expect(stdout.trim()).toBe(
+    'coach The coach model "openai/gpt-5-mini" needs the package @ai-sdk/openai: npm install @ai-sdk/openai.',
+  );
 });
 
 describe('waitBeforeRetry', () => {

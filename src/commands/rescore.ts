@@ -192,7 +192,9 @@ function describeVerdicts(result: SecondVerdicts): string {
 }
 
 function describeCost(usage: CoachUsage): string {
-  return `${describeUsage(usage)}, ${usage.inputTokens} tokens in, ${usage.outputTokens} out`;
+  const { inputTokens, outputTokens } = usage;
+  const isCounted = inputTokens + outputTokens > 0;
+  return `${describeUsage(usage)}, ${isCounted ? `${inputTokens} tokens in, ${outputTokens} out` : 'tokens not counted'}`;
 }
 
 function describeCredit(difference: Readonly<Record<string, CreditDifference>>): string {

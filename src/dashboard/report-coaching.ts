@@ -58,7 +58,8 @@ ${agents.length === 0 ? new Html('') : table}</section>`;
 
 function callsRow(line: Coaching['agents'][number]): Html {
   const count = (value: number) => value.toLocaleString('en-US');
-  const unknown = line.usdUnknown > 0 ? ` + at most ${line.usdUnknown.toFixed(4)}` : '';
-  const usd = line.usd === undefined ? '–' : line.usd.toFixed(4);
-  return html`<tr><th scope="row">${line.agent}</th><td>${count(line.calls)}</td><td>${count(line.cached)}</td><td>${count(line.inputTokens)}</td><td>${count(line.outputTokens)}</td><td>${usd}${unknown}</td></tr>`;
+  const known = line.usd?.toFixed(4);
+  const most = line.usdUnknown > 0 ? `at most ${line.usdUnknown.toFixed(4)}` : undefined;
+  const usd = [known, most].filter((part) => part !== undefined).join(' + ') || '–';
+  return html`<tr><th scope="row">${line.agent}</th><td>${count(line.calls)}</td><td>${count(line.cached)}</td><td>${count(line.inputTokens)}</td><td>${count(line.outputTokens)}</td><td>${usd}</td></tr>`;
 }

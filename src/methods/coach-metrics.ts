@@ -67,6 +67,8 @@ type Spent = { readonly [Name in 'calls' | 'cached' | 'usd' | 'usdUnknown']?: nu
 /** For people: `40 calls, 3 from the cache, $0.0123`. */
 export function describeUsage({ calls = 0, cached = 0, usd, usdUnknown = 0 }: Spent): string {
   const money = usd === undefined ? '' : `, $${usd.toFixed(4)}`;
-  const unknown = usdUnknown > 0 ? ` and at most $${usdUnknown.toFixed(4)} more` : '';
+  const bound = usdUnknown.toFixed(4);
+  const more = usd === undefined ? `, at most $${bound}` : ` and at most $${bound} more`;
+  const unknown = usdUnknown > 0 ? more : '';
   return `${calls} calls${cached > 0 ? `, ${cached} from the cache` : ''}${money}${unknown}`;
 }

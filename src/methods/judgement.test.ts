@@ -77,6 +77,19 @@ test('a resumed play is shown what it was shown, without a second call, also tha
   }
 });
 
+test('what a play was shown is shown again, even where the verdict has come or changed since', async () => {
+  for (const words of [undefined, '2 of 10 points. Odd.']) {
+    const { run, reopened } = newRun();
+    run.coachRecords.recordShown(action.id, words);
+    run.recordFeedback(scored);
+    const again = reopened();
+    const { coach } = coachThat(async () => scored);
+    const judgement = openJudgement(trainingOf(again, coach), '1', new AbortController());
+    expect(await judgement.wordsOn(request)).toBe(words);
+    again.close();
+  }
+});
+
 test('a coach that is to see the outcome is not asked before the play has ended', async () => {
   const { run } = newRun();
   const { coach, asked } = coachThat(async () => scored);

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -271,4 +271,15 @@ test('Summaries count per scope and agent, and failures by cause', () => {
     { kind: 'tool', where: 'python', cause: 'timeout', count: 1 },
   ]);
   run.close();
+});
+
+test('A run that is taken back leaves no folder of its own, and nothing that was there is touched', () => {
+  const fresh = newDirectory();
+  openRun(fresh, { mode: 'create' }).discard();
+  expect(existsSync(fresh)).toBe(false);
+  const used = mkdtempSync(join(tmpdir(), 'teamtune-run-'));
+  writeFileSync(join(used, 'notes.txt'), 'mine');
+  openRun(used, { mode: 'create' }).discard();
+  expect(readFileSync(join(used, 'notes.txt'), 'utf8')).toBe('mine');
+  expect(existsSync(join(used, 'run.db'))).toBe(false);
 });

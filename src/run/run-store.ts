@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { BoundaryError } from '../errors.ts';
@@ -111,12 +111,16 @@ export class Run {
     this.#lock?.release();
   }
 
-  /** Takes back a run in which nothing has happened yet, so that the same command can be given again. */
+  /**
+   * Takes back a run in which nothing has happened yet, so that the same command can be given again. A folder that is
+   * empty then goes, too.
+   */
   discard(): void {
     this.close();
     for (const name of ['run.db', 'run.db-wal', 'run.db-shm', 'run.lock']) {
       rmSync(join(this.directory, name), { force: true });
     }
+    if (readdirSync(this.directory).length === 0) rmdirSync(this.directory);
   }
 
   /** The process that wrote last. */

@@ -74,7 +74,9 @@ describe('loadTasks', () => {
   });
 
   it('refuses a file that is not there, and names it', async () => {
-    await expect(loadTasks(join(folder, 'gone.json'))).rejects.toThrow(/gone\.json cannot be read/);
+    await expect(loadTasks(join(folder, 'gone.json'))).rejects.toThrow(
+      /There is no task file at .*gone\.json: .*tasks\.train=FILE/,
+    );
   });
 });
 

@@ -38,6 +38,13 @@ async function readText(path: string): Promise<string> {
     const text = await readFile(path, 'utf8');
     return text.replace(/^\uFEFF/, '');
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new BoundaryError(
+        'task',
+        `There is no task file at ${path}: put it there (docs/mathchat.md says where MathChat's come from), or name another one with tasks.train or tasks.heldOut, for example --set tasks.train=FILE.`,
+        { cause },
+      );
+    }
     throw new BoundaryError('task', `The task file ${path} cannot be read: ${messageOf(cause)}.`, {
       cause,
     });
