@@ -23,14 +23,7 @@ export function stoppedOutput(status: StoppedBy, output: string, limits: Sandbox
   return `${output}${separator}Stopped: ${sentences[status](limits)}.\n`;
 }
 
-/** Last lines of tracebacks that tell of a refusal: no permission, a read-only system, no network. */
-const refusals =
-  /^(?:\w+\.)*(?:PermissionError|BlockingIOError|OSError|ConnectionError|gaierror|URLError|herror)\b.*(?:\[Errno (?:1|13|30|101|-2|-3)\])/;
-
-/** How a program ended that no limit of the sandbox stopped: its last words tell a lack of memory and a refusal. */
-export function statusOfExit(code: number, output: string): ExecutionStatus {
-  if (code === 0) return 'ok';
-  const last = output.trimEnd().split('\n').at(-1) ?? '';
-  if (/MemoryError\b/.test(last)) return 'memory';
-  return refusals.test(last) || last.includes('<urlopen error [Errno') ? 'denied' : 'error';
+/** How a program ended that no limit of the sandbox stopped: by the kind of what it raised, never by what it printed. */
+export function statusOfExit(code: number, raised: 'memory' | 'denied' | null): ExecutionStatus {
+  return code === 0 ? 'ok' : (raised ?? 'error');
 }

@@ -9,6 +9,43 @@
 export const pythonRunner = `
 import json, os, resource, select, signal, stat, struct, subprocess, sys, time
 
+# Runs in the program's process before it and says of what kind an exception was that ended it: what the program prints
+# says nothing. Whoever writes there on purpose can only put a limit or a refusal in the place of his own mistake.
+report = '''
+import os, sys
+def install(number, owner=os.getpid(), show=sys.excepthook):
+    def kind(error, seen=()):
+        if error is None or error in seen:
+            return b'e'
+        if isinstance(error, MemoryError):
+            return b'm'
+        if isinstance(error, PermissionError) or getattr(error, 'errno', None) in (1, 13, 30, 101, -2, -3):
+            return b'd'
+        return kind(error.__cause__ or error.__context__, (*seen, error))
+    def hook(kind_of, error, trace):
+        if os.getpid() == owner:
+            try:
+                os.write(number, kind(error))
+            except (OSError, RecursionError):
+                pass  # Then it is an error like any other.
+        show(kind_of, error, trace)
+    sys.excepthook = hook
+'''
+
+def place_report(request, number):
+    folder = os.path.join(os.path.dirname(request['programFile']), 'teamtune-report')
+    os.mkdir(folder, 0o755)
+    with open(os.path.join(folder, 'sitecustomize.py'), 'w') as file:
+        file.write(report + f'install({number})\\n')
+    return folder + os.pathsep + request['environment']['PYTHONPATH']
+
+def read_report(reader):
+    os.set_blocking(reader, False)
+    try:
+        return {b'm': 'memory', b'd': 'denied'}.get(os.read(reader, 1))
+    except BlockingIOError:
+        return None
+
 def restrict(request):
     memory, size = request['memoryBytes'], request['workspaceBytes']
     seconds = int(request['timeLimitSeconds']) + 1
@@ -50,8 +87,8 @@ def copy_in(source, target):
 class TooMuch(Exception):
     pass
 
-def look(request):
-    """Path to (state, full path) of every plain file; a path that names something else is not there."""
+def look(request, unnamed):
+    """Path to (state, full path) of every plain file; names that cannot be printed are put into the list of unnamed."""
     files, size, pending = {}, 0, [(request['workspace'], '', 0)]
     while pending:
         folder, prefix, depth = pending.pop()
@@ -66,7 +103,9 @@ def look(request):
                 if depth >= 8 or len(files) + len(pending) > request['workspaceFiles']:
                     raise TooMuch()
                 pending.append((entry.path, path + '/', depth + 1))
-            elif stat.S_ISREG(kind.st_mode) and path.isprintable() and path not in request['hidden']:
+            elif stat.S_ISREG(kind.st_mode) and not path.isprintable():
+                unnamed.append(path)
+            elif stat.S_ISREG(kind.st_mode) and path not in request['hidden']:
                 size += kind.st_size
                 files[path] = ((kind.st_ino, kind.st_size, kind.st_mtime_ns, kind.st_ctime_ns), entry.path)
                 if size > request['workspaceBytes'] or len(files) > request['workspaceFiles']:
@@ -138,25 +177,28 @@ def run(request):
     workspace = request['workspace']
     if request['input']:
         copy_in(request['input'], workspace)
-    before = look(request)
+    before = look(request, [])
     with open(request['programFile'], 'w', encoding='utf-8', errors='surrogatepass') as file:
         file.write(request['program'])
     reader, writer = os.pipe()
+    report_reader, report_writer = os.pipe()
+    environment = {**request['environment'], 'PYTHONPATH': place_report(request, report_writer)}
     started = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, '-u', request['programFile']], stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
-        cwd=workspace, env=request['environment'], start_new_session=True, umask=0o022,
+        cwd=workspace, env=environment, start_new_session=True, umask=0o022, pass_fds=[report_writer],
         preexec_fn=lambda: restrict(request))
     os.close(writer)
+    os.close(report_writer)
     printed, stopped = watch(request, child, reader)
     end_all(request, child, {1, os.getpid()})
     code = child.wait()
     seconds = time.monotonic() - started
     if code == -signal.SIGXCPU:
         stopped = stopped or 'timeout'
-    written, removed = {}, []
+    written, removed, unnamed = {}, [], []
     try:
-        after = look(request)
+        after = look(request, unnamed)
         written = {path: full for path, (state, full) in after.items() if path not in before or before[path][0] != state}
         removed = [path for path in before if path not in after]
     except TooMuch:
@@ -171,7 +213,7 @@ def run(request):
         with file:
             contents.append(file.read())
     header = json.dumps({
-        'stopped': stopped, 'code': code, 'seconds': seconds,
+        'stopped': stopped, 'code': code, 'seconds': seconds, 'raised': read_report(report_reader), 'unnamed': len(unnamed),
         'output': b''.join(printed).decode('utf-8', 'replace'),
         'files': [[path, len(content)] for path, content in zip(written, contents)], 'removed': removed,
     }).encode()

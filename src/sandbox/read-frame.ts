@@ -7,6 +7,8 @@ import type { SandboxLimits } from './limits.ts';
 const headerSchema = z.strictObject({
   stopped: z.enum(['timeout', 'memory', 'output-limit', 'file-limit']).nullable(),
   code: z.int(),
+  raised: z.enum(['memory', 'denied']).nullable(),
+  unnamed: z.int().nonnegative(),
   seconds: z.number().nonnegative(),
   output: z.string(),
   files: z.array(z.tuple([z.string(), z.int().nonnegative()])),
@@ -52,17 +54,22 @@ function cutFiles(frame: Buffer, { header, end }: ReturnType<typeof readHeader>)
 export function readFrame(frame: Buffer, limits: SandboxLimits): Execution {
   try {
     const read = readHeader(frame);
-    const { stopped, code, output: printed, seconds, removed } = read.header;
+    const { stopped, code, raised, unnamed, output: printed, seconds, removed } = read.header;
     const changes = { written: cutFiles(frame, read), removed: removed.filter(isInside) };
     const output = printed.slice(0, limits.outputLimit);
-    const status = stopped ?? statusOfExit(code, output);
+    const status = stopped ?? statusOfExit(code, raised);
     const limit = status === 'memory' ? 'memory' : stopped;
     const shown = limit === null ? output + lastWords(code) : stoppedOutput(limit, output, limits);
-    return { status, output: shown, durationMs: seconds * 1000, changes };
+    return { status, output: shown + notKept(unnamed), durationMs: seconds * 1000, changes };
   } catch (cause) {
     const message = `What the sandbox reported could not be read: ${messageOf(cause)}`;
     throw new BoundaryError('tool', message, { cause });
   }
+}
+
+function notKept(unnamed: number): string {
+  if (unnamed === 0) return '';
+  return `Not kept: ${unnamed} ${unnamed === 1 ? 'file' : 'files'} whose name cannot be printed.\n`;
 }
 
 /** A program that a signal ended says nothing itself. */

@@ -6,7 +6,7 @@ type WebAssemblyObject = Record<WebAssemblyNames, unknown>;
 
 /** What makes, reads, changes or calls JavaScript objects for Python, or reaches scripts and the network. */
 const bridge =
-  /^_*(Js|js|hiwire|pyproxy|py2js|python2js|raw_call|array_to_js|create_|get_async|handle_next|new_error|wrap_|set_pyodide|set_suspender|can_run|proxy_cache|emscripten_(run_script|asm_const|fetch|wget|websocket)|syscall_(socket|connect|bind|listen|accept|sendto|sendmsg))/;
+  /^_*(Js|js|hiwire|pyproxy|py2js|python2js|raw_call|array_to_js|create_|get_async|handle_next|new_error|wrap_|set_pyodide|set_suspender|can_run|proxy_cache|emscripten_(system|run_script|asm_const|fetch|wget|websocket)|syscall_(socket|connect|bind|listen|accept|sendto|sendmsg))/;
 
 /** What passing a string in and a string out takes; none of these can make an object or reach one from another. */
 const needed =

@@ -17,7 +17,11 @@ def run_blocks():
     scope, out, err = globals(), sys.stdout, sys.stderr
     del scope['run_blocks']
     # The first two frames are ours.
-    sys.excepthook = lambda kind, error, trace: traceback.print_exception(kind, error, trace.tb_next.tb_next)
+    show = sys.excepthook
+    def show_rest(kind, error, trace):
+        rest = trace.tb_next.tb_next
+        show(kind, error.with_traceback(rest), rest)
+    sys.excepthook = show_rest
     refused = {errno.EPERM, errno.EACCES, errno.EROFS, errno.ENETUNREACH, errno.ENOTSUP, -2, -3}
 
     def is_for_the_sandbox(error):

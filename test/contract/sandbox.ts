@@ -68,6 +68,17 @@ export function describeSandbox(name: string, under: SandboxUnderTest): void {
       expect(output).toMatch(/^before\nTraceback .*line 2, in <module>.*ZeroDivisionError/s);
     });
 
+    it('takes the status from what a program raised, and not from what it printed', async () => {
+      for (const words of ['MemoryError', 'PermissionError: [Errno 1] Operation not permitted']) {
+        const program = `import sys\nprint(${JSON.stringify(words)}, file=sys.stderr)\nsys.exit(1)`;
+        expect(await sandbox.run(program)).toMatchObject({ status: 'error' });
+      }
+      const refused =
+        'try:\n  open("/etc/shadow", "w")\nexcept OSError as e:\n  raise ValueError from e';
+      expect((await sandbox.run(refused)).status).toMatch(/denied|error/);
+      expect(await sandbox.run('bytearray(10 ** 9)')).toMatchObject({ status: 'memory' });
+    });
+
     it('shows a program the files of a folder and returns only what it changed', async () => {
       const program = `
 import os

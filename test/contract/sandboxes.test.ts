@@ -1,3 +1,4 @@
+import { expect, test } from 'vitest';
 import { createBubblewrapSandbox } from '../../src/sandbox/bubblewrap-sandbox.ts';
 import { createPythonSandbox } from '../../src/sandbox/python-sandbox.ts';
 import { bubblewrapMissing } from '../support/bubblewrap-here.ts';
@@ -15,3 +16,15 @@ describeUnderAttack('bubblewrap', {
   create: async () => createBubblewrapSandbox(tightLimits),
   ...skip,
 });
+
+test.skipIf(missing !== undefined)(
+  'bubblewrap says that it did not keep a file whose name cannot be printed',
+  async () => {
+    const sandbox = createBubblewrapSandbox(limits);
+    const program = 'for name in (b"a\\xff", "b\\nc", "d"): open(name, "w").close()';
+    const { status, output, changes } = await sandbox.run(program);
+    expect([status, output]).toEqual(['ok', 'Not kept: 2 files whose name cannot be printed.\n']);
+    expect([...changes.written.keys()]).toEqual(['d']);
+    await sandbox.close();
+  },
+);

@@ -199,6 +199,23 @@ pickle.loads(pickle.dumps(Trick()))`,
     ends: all,
   },
   {
+    name: 'built-in modules past the importer',
+    program: ({ folder, secretFile }) => `import _imp, importlib.machinery
+command = b"cat ${secretFile}; touch ${folder}/new.txt"
+def load(name):
+    module = _imp.create_builtin(importlib.machinery.ModuleSpec(name, None, origin="built-in"))
+    _imp.exec_builtin(module)
+    return module
+${tryAll(
+  'load("_posixsubprocess").fork_exec([b"sh"], [b"/bin/sh"], True, (), None, [command], -1, -1, -1, -1, -1, -1, -1, -1, True, True, -1, None, None, None, -1, None)',
+  'load("_ctypes").dlsym(load("_ctypes").dlopen(None, 0), "emscripten_system")',
+  'load("_ctypes").PyDLL(None).system(command)',
+  'load("_socket").socket()',
+  'load("posix").system(command)',
+)}`,
+    ends: all,
+  },
+  {
     name: 'looking into the process above',
     program: () =>
       tryAll(
