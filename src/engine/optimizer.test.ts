@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Adam } from '../types/training-service.ts';
+import { updateComposed, updateFused } from './adamw-update.ts';
+import { hasOperator } from './aten.ts';
 import { requireGrad, setGrad } from './autograd.ts';
 import { convert } from './ops.ts';
 import { AdamW } from './optimizer.ts';
@@ -81,6 +83,32 @@ it('adds gradients in half precision up in float32, so that small ones do not va
   tensor.dispose();
   expect(liveTensors()).toBe(before);
 });
+
+it.skipIf(!hasOperator('_fused_adamw_'))(
+  'moves by libtorch’s own operator as by the composed one, to the last bits',
+  () => {
+    tidy(() => {
+      const values = Float32Array.from({ length: 1000 }, (_, at) => Math.sin(at) + 2);
+      const made = (scale: number) =>
+        tensorOf(
+          values.map((value) => scale * value),
+          [1000],
+        );
+      const create = () => ({
+        ...{ parameter: made(-3), mean: made(0.1), square: made(0.2), grad: made(0.7) },
+      });
+      const [fused, composed] = [create(), create()];
+      for (const step of [1, 2, 3]) {
+        updateFused([fused], adam, step);
+        updateComposed([composed], adam, step);
+      }
+      for (const name of ['parameter', 'mean', 'square'] as const) {
+        expectClose(fused[name].toFloat32Array(), [...composed[name].toFloat32Array()]);
+        expect(fused[name].toFloat32Array()).not.toEqual(create()[name].toFloat32Array());
+      }
+    });
+  },
+);
 
 it('continues from a stored state as if it had never stopped', () => {
   const tensors = parameters();

@@ -1,5 +1,6 @@
 import { BoundaryError } from '../errors.ts';
 import type { Adam } from '../types/training-service.ts';
+import { updateAdamW } from './adamw-update.ts';
 import { aten, atenAll } from './aten.ts';
 import { gradOf, noGrad, setGrad } from './autograd.ts';
 import { convert, copyTo, zeros } from './ops.ts';
@@ -65,7 +66,7 @@ export class AdamW {
         }
         clip([...grads.values()], gradNorm, adam.maxGradNorm);
         this.#step++;
-        for (const [name, grad] of grads) this.#update(name, grad, adam);
+        this.#update(grads, adam);
         this.zeroGrad();
         return { gradNorm };
       }),
@@ -145,21 +146,14 @@ export class AdamW {
     return grads;
   }
 
-  #update(name: string, grad: Tensor, adam: Adam): void {
-    const own = this.#parameters.get(name) as Tensor;
-    const { mean, square, master } = this.#moments.get(name) as Moments;
-    const parameter = master ?? own;
-    const correction1 = 1 - adam.beta1 ** this.#step;
-    const correction2 = 1 - adam.beta2 ** this.#step;
-    if (adam.weightDecay !== 0) {
-      aten('mul_.Scalar', parameter, 1 - adam.learningRate * adam.weightDecay);
-    }
-    aten('lerp_.Scalar', mean, grad, 1 - adam.beta1);
-    aten('addcmul_', aten('mul_.Scalar', square, adam.beta2), grad, grad, 1 - adam.beta2);
-    const root = aten('div.Scalar', aten('sqrt', square), Math.sqrt(correction2));
-    const denominator = aten('add_.Scalar', root, adam.eps);
-    aten('addcdiv_', parameter, mean, denominator, -adam.learningRate / correction1);
-    if (master !== undefined) copyTo(own, master);
+  #update(grads: ReadonlyMap<string, Tensor>, adam: Adam): void {
+    const moved = [...grads].map(([name, grad]) => {
+      const { mean, square, master } = this.#moments.get(name) as Moments;
+      const own = this.#parameters.get(name) as Tensor;
+      return { own, master, parameter: master ?? own, grad, mean, square };
+    });
+    updateAdamW(moved, adam, this.#step);
+    for (const { own, master } of moved) if (master !== undefined) copyTo(own, master);
   }
 }
 
