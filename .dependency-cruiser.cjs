@@ -15,6 +15,7 @@ const floors = [
     'wire-tasks.ts',
     'wire-coach.ts',
     'wire-method.ts',
+    'wire-service.ts',
     'wire-settings.ts',
     'create-sandbox.ts',
   ],

@@ -2,7 +2,7 @@ import type { RunConfig } from './config/schema.ts';
 import type { CreditOptions } from './credit/assign-credit.ts';
 import type { RecordedRule } from './methods/recredit.ts';
 import type { Settings } from './methods/training.ts';
-import type { Loss, SampleFilters } from './types/training-service.ts';
+import type { Adam, Loss, SampleFilters } from './types/training-service.ts';
 import { learningRateAt } from './update/schedule.ts';
 import { wireMethod } from './wire-method.ts';
 import { gradersOf } from './wire-tasks.ts';
@@ -63,7 +63,7 @@ export function criticOf({ method }: RunConfig): Critic | undefined {
 /** The numbers of a run as methods read them, in their units. */
 export function settingsOf(config: RunConfig): Settings {
   const { rollout, update, training, evaluation, coaching } = config;
-  const { learningRate, schedule, warmupSteps, beta1, beta2, eps } = update;
+  const { learningRate, schedule, warmupSteps } = update;
   const { steps } = wireMethod(config);
   const critic = criticOf(config);
   const rate = (step: number) =>
@@ -95,13 +95,22 @@ export function settingsOf(config: RunConfig): Settings {
       epochs: update.epochs,
       miniBatches: update.miniBatches,
       ...(critic && { critic: { coefficient: critic.coefficient, clip: critic.clip } }),
-      adam: {
-        ...{ learningRate, beta1, beta2, eps },
-        weightDecay: update.weightDecay,
-        maxGradNorm: update.maxGradNorm,
-      },
+      adam: { learningRate, ...adamOf(update) },
     },
     learningRateAt: rate,
+    updatesTogether: config.service !== 'local',
     evaluation,
   };
+}
+
+/** AdamW's numbers besides its learning rate. */
+export function adamOf({
+  beta1,
+  beta2,
+  eps,
+  weightDecay,
+  maxGradNorm,
+}: RunConfig['update']): Omit<Adam, 'learningRate'> {
+  const limit = maxGradNorm === false ? {} : { maxGradNorm };
+  return { beta1, beta2, eps, weightDecay, ...limit };
 }

@@ -12,10 +12,9 @@ import { seedFor } from './random.ts';
 import { agentNames } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
 import { openWorkspaces } from './sandbox/workspaces.ts';
-import { createLocalTrainingService } from './service/local/local-training-service.ts';
 import { findOverlap } from './task/find-overlap.ts';
 import { sampleTasks } from './task/sample-tasks.ts';
-import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
+import { loadTokenizer } from './tokenizer/tokenizer.ts';
 import { type OpenTools, openTools } from './tools/open-tools.ts';
 import type { Task } from './types/task.ts';
 import type { Policy, TrainingService } from './types/training-service.ts';
@@ -28,6 +27,7 @@ import {
   wireCoach,
 } from './wire-coach.ts';
 import { freeMethodKeys, wireMethod } from './wire-method.ts';
+import { createService, freeServiceKeys } from './wire-service.ts';
 import { criticOf, settingsOf } from './wire-settings.ts';
 import { gradersOf, readTasks } from './wire-tasks.ts';
 
@@ -118,11 +118,13 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
     };
     refuseAnotherRubric(directory, run.resolvedConfig, config);
-    run.setConfig(stored, { mayDiffer: [...freeCoachingKeys, ...freeMethodKeys] });
+    run.setConfig(stored, {
+      mayDiffer: [...freeServiceKeys, ...freeCoachingKeys, ...freeMethodKeys],
+    });
     // Before the model, which takes longer to load than a missing key to be found.
     const { coach, close } = await parts.coach(run);
     closers.unshift(close);
-    const service = await createService(config, tokenizer);
+    const service = await createService(config, tokenizer, watch.note);
     closers.unshift(service.close);
     const workspaces = openWorkspaces(
       join(directory, 'workspaces'),
@@ -133,7 +135,9 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const folder = restored?.directory ?? parts.checkpoint;
     const policies = await createPolicies(service, config, folder);
     const seed = seedFor(config.seed, 'reference');
-    const reference = await service.createPolicy({ id: 'reference', seed, rank: 1 });
+    // Some servers have adapters of one rank only.
+    const rank = config.service === 'local' ? 1 : config.adapter.rank;
+    const reference = await service.createPolicy({ id: 'reference', seed, rank });
     const training: Training = {
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
       ...{ coach },
@@ -230,25 +234,6 @@ function toolsOf(config: RunConfig): Promise<OpenTools> {
   const { team, rollout, tools = [] } = config;
   const wanted = new Set(agentNames(team).flatMap((name) => team.agents[name]?.tools ?? []));
   return openTools(wanted, tools, () => createSandbox(rollout.sandbox, sandboxSettings(config)));
-}
-
-/**
- * The in-process engine over a model folder.
- *
- * @param tokenizer the model's own; without it stop strings are refused
- */
-export function createService(
-  config: Pick<RunConfig, 'model'>,
-  tokenizer?: Tokenizer,
-): Promise<TrainingService> {
-  const { path, device, dtype, threads, maxRows, microBatchTokens, gradientCheckpointing } =
-    config.model;
-  return createLocalTrainingService({
-    modelDirectory: path,
-    ...{ device, dtype, maxRows, microBatchTokens, gradientCheckpointing },
-    ...(threads === undefined ? {} : { threads }),
-    ...(tokenizer && { decode: tokenizer.decode }),
-  });
 }
 
 /** Id of the one policy where all agents share it, and of its folder in a checkpoint. */

@@ -1,6 +1,6 @@
 import { BoundaryError } from '../errors.ts';
 import type { Sampler } from '../types/training-service.ts';
-import { createService } from '../wiring.ts';
+import { createLocalService } from '../wire-service.ts';
 import { type OptionHelp, optional, type Request, required } from './command.ts';
 
 /** Options of commands that look at one model folder. */
@@ -26,7 +26,7 @@ export async function withSampler<Result>(
   request: Request,
   use: (sampler: Sampler) => Promise<Result>,
 ): Promise<Result> {
-  const service = await createService({
+  const service = await createLocalService({
     model: {
       path: required(request, 'model'),
       device: optional(request, 'device') ?? 'cpu',

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { writeReport } from '../dashboard/report.ts';
+import { BoundaryError, messageOf } from '../errors.ts';
 import { type Evaluation, summarizeEvaluation } from '../evaluate.ts';
 import type { Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
@@ -11,7 +12,7 @@ import type { EvaluationRow } from '../run/rows.ts';
 import type { Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
 import type { CoachUsage } from '../types/feedback.ts';
-import { wire } from '../wiring.ts';
+import { type Wired, wire } from '../wiring.ts';
 
 /** What a finished run came to; the object that `--json` prints. */
 export type TrainingResult = SetResult & {
@@ -48,30 +49,62 @@ export type EvaluationResult = {
 
 export type AgentResult = { readonly firstScore?: number; readonly lastScore?: number };
 
-/** Trains a run to its end and writes its report. */
+/** How often a run goes on by itself where its server has lost what it had, without a step done in between. */
+const mostReturns = 3;
+
+/**
+ * Trains a run to its end and writes its report. Where a training server has lost what it had, the run goes on from its
+ * last checkpoint, as a resume would.
+ */
 export async function runTraining(
   config: RunConfig,
   options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
 ): Promise<TrainingResult> {
   const started = performance.now();
-  const { training, method, from, checkpoint, close } = await wire(config, options);
-  const report = join(options.directory, 'report.html');
-  try {
-    if (from > 1) options.watch.note(`resuming after step ${from - 1}`);
-    await train(training, method, { from, checkpoint });
-    writeReport(training.run, report);
-    return {
-      run: options.directory,
-      report,
-      seed: config.seed,
-      ...evaluationsOf(training.run),
-      ...coachUsage(training.run),
-      perAgent: agentResults(training.run, agentNames(config.team)),
-      trainSeconds: (performance.now() - started) / 1000,
-    };
-  } finally {
-    await close();
+  let [returns, reached] = [0, 0];
+  for (;;) {
+    const resume = options.resume || returns > 0;
+    const wired = await wire(config, { ...options, resume });
+    returns = wired.from > reached ? 0 : returns;
+    reached = wired.from;
+    try {
+      return await trainWired(config, wired, { ...options, started });
+    } catch (error) {
+      if (!isServerLoss(config, error) || ++returns > mostReturns) throw error;
+      options.watch.note(`${messageOf(error)}: going on from the last checkpoint`);
+    } finally {
+      await wired.close();
+    }
   }
+}
+
+function isServerLoss({ service }: RunConfig, error: unknown): boolean {
+  const isLoss = error instanceof BoundaryError && error.boundary === 'engine' && error.retryable;
+  return isLoss && service !== 'local';
+}
+
+async function trainWired(
+  config: RunConfig,
+  { training, method, from, checkpoint }: Wired,
+  {
+    directory,
+    watch,
+    started,
+  }: { readonly directory: string; readonly watch: Watch; readonly started: number },
+): Promise<TrainingResult> {
+  const report = join(directory, 'report.html');
+  if (from > 1) watch.note(`resuming after step ${from - 1}`);
+  await train(training, method, { from, checkpoint });
+  writeReport(training.run, report);
+  return {
+    run: directory,
+    report,
+    seed: config.seed,
+    ...evaluationsOf(training.run),
+    ...coachUsage(training.run),
+    perAgent: agentResults(training.run, agentNames(config.team)),
+    trainSeconds: (performance.now() - started) / 1000,
+  };
 }
 
 function coachUsage({ coachRecords }: Run): { readonly coach?: CoachUsage } {

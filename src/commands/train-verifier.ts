@@ -7,7 +7,7 @@ import { BoundaryError } from '../errors.ts';
 import type { Calibration } from '../methods/calibration.ts';
 import { assessVerifier, gradedActionsOf, trainVerifier } from '../methods/train-verifier.ts';
 import { openRun } from '../run/run-store.ts';
-import { createService } from '../wiring.ts';
+import { createLocalService } from '../wire-service.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
 
@@ -35,7 +35,7 @@ export const trainVerifierCommand: Command = {
       const coach = { coach: 'unasked/coach' };
       const config = configOfRun(run.resolvedConfig, coach, { where: directory, overrides });
       const { model } = config;
-      const service = await createService(config);
+      const service = await createLocalService(config);
       try {
         const { rank } = defaults;
         const shape = { rank, alpha: 2 * rank, valueHead: true };

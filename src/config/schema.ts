@@ -6,6 +6,7 @@ import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
 import { type MethodInput, methodSchema } from './method-schema.ts';
 import { sandboxSchema } from './sandbox-schema.ts';
+import { service } from './service-schema.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -283,7 +284,8 @@ const update = z.strictObject({
   beta2: share.default(0.95),
   eps: positive.default(1e-8),
   weightDecay: z.number().nonnegative().default(0),
-  maxGradNorm: positive.default(1),
+  /** Global norm that gradients are scaled down to; false = they are not. */
+  maxGradNorm: z.union([positive, z.literal(false)]).default(1),
   /** Nats by which sampler and trainer may differ before a step's first update. */
   logprobGapLimit: positive.default(1e-3),
 });
@@ -322,6 +324,8 @@ export const runSchema = z.strictObject({
   /** A variant that the team declares, for example of fewer agents. */
   variant: z.string().optional(),
   model,
+  /** Where policies are sampled and trained; `model` is where its tokenizer is, wherever that is. */
+  service: service.default('local'),
   adapter: adapter.prefault({}),
   tasks: z.strictObject({
     /** A JSON or JSON Lines file, or the tasks themselves. */

@@ -145,7 +145,7 @@ async function updateAll(
   const metrics: Record<string, number> = { 'learning-rate': learningRate };
   const trained = agentsByPolicy(training);
   let done = 0;
-  for (const [policy, agents] of trained) {
+  const update = async ([policy, agents]: readonly [Policy, readonly string[]]) => {
     const { id } = policy;
     const own = credited.filter(({ action }) => agents.includes(action.agent));
     const started = performance.now();
@@ -159,8 +159,16 @@ async function updateAll(
     for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
     metrics[`update-seconds/${id}`] = (performance.now() - started) / 1000;
     watch.waiting('the update', ++done, trained.size);
-  }
+  };
+  if (settings.updatesTogether) await allEnded([...trained].map(update));
+  else for (const each of trained) await update(each);
   return metrics;
+}
+
+/** All have ended before the first failure is thrown: nothing goes on behind a run that has stopped. */
+async function allEnded(started: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(started);
+  await Promise.all(started);
 }
 
 /** Every step is checked; the first one says so. */

@@ -79,6 +79,8 @@ export type Settings = {
   readonly credit: CreditOptions;
   readonly update: Omit<UpdateOptions, 'seed' | 'logprobGapLimit'>;
   readonly learningRateAt: (step: number) => number;
+  /** Updates all policies at a time, which pays where each waits for a server; absent = one after another. */
+  readonly updatesTogether?: boolean;
   readonly evaluation: {
     /** Evaluate after every this many steps; 0 = only before and after. */
     readonly every: number;

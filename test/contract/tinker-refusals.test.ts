@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
 import type { Datum } from '../../src/types/training-service.ts';
 import { testToken } from '../support/tinker-server/tinker-server.ts';
-import { type Served, startServed } from '../support/tinker-server/with-server.ts';
+import { type Served, startServed, testEngine } from '../support/tinker-server/with-server.ts';
 import {
   adam,
   lesson,
@@ -186,4 +187,18 @@ test('a client that closes frees its places, and is heard from no more', async (
   const last = served.server.seen.at(-1);
   expect(last?.path).toBe('/unload_model');
   await expect(policyOf(served)).rejects.toThrow(/closed/);
+});
+
+test('an exported adapter names its modules, though the server does not, and this process reads it', async () => {
+  const served = await open('skyrl-jax');
+  const policy = await policyOf(served);
+  policy.forwardBackward(lesson, { kind: 'cross_entropy' });
+  await policy.optimStep(adam).result;
+  const directory = join(served.directory, 'adapter');
+  await policy.exportAdapter(directory);
+  const local = await createLocalTrainingService(testEngine);
+  const from = { directory, optimizer: false };
+  const here = await local.createPolicy({ id: 'a', seed: 1, rank: 'stored', from });
+  expect(await logprobsNow(here)).toEqual(await logprobsNow(policy));
+  await local.close();
 });

@@ -4,7 +4,9 @@ import { BoundaryError } from '../../errors.ts';
 import type { Connection } from './connection.ts';
 import { refusal } from './replies.ts';
 
-const wanted = ['adapter_config.json', 'adapter_model.safetensors'] as const;
+const configName = 'adapter_config.json';
+const weightsName = 'adapter_model.safetensors';
+const wanted = [configName, weightsName] as const;
 
 /** The PEFT files of a sampler's weights that a server keeps, by name. */
 export async function fetchAdapterFiles(
@@ -17,11 +19,32 @@ export async function fetchAdapterFiles(
     if (known !== undefined && data !== undefined) files.set(known, data);
   }
   const missing = wanted.filter((name) => !files.has(name));
-  if (missing.length === 0) return files;
+  if (missing.length === 0) return files.set(configName, completeConfig(files));
   throw new BoundaryError(
     'engine',
     `the server's archive of ${path} holds no ${missing.join(' and no ')}`,
   );
+}
+
+/**
+ * The configuration with the modules that the weights are of. SkyRL leaves `target_modules` empty, for which `peft`
+ * takes the architecture's usual ones and leaves out the others without a word.
+ */
+function completeConfig(files: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  const bytes = files.get(configName) ?? new Uint8Array();
+  const config: Record<string, unknown> = JSON.parse(new TextDecoder().decode(bytes));
+  if (config.target_modules) return bytes;
+  const modules = tensorNames(files.get(weightsName) ?? new Uint8Array()).flatMap(
+    (name) => /([^.]+)\.lora_[AB]\./.exec(name)?.[1] ?? [],
+  );
+  const complete = { ...config, target_modules: [...new Set(modules)].sort() };
+  return new TextEncoder().encode(JSON.stringify(complete, undefined, 2));
+}
+
+/** Of a safetensors file: its header is JSON, after the header's length in 8 bytes. */
+function tensorNames(file: Uint8Array): readonly string[] {
+  const length = new DataView(file.buffer, file.byteOffset).getUint32(0, true);
+  return Object.keys(JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length))));
 }
 
 async function fetchArchive(connection: Connection, path: string): Promise<Uint8Array> {

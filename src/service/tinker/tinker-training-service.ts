@@ -2,6 +2,7 @@ import { BoundaryError } from '../../errors.ts';
 import type { Policy, PolicyOptions, TrainingService } from '../../types/training-service.ts';
 import type { DataLimits } from '../local/check-data.ts';
 import type { Decode } from '../local/stop-strings.ts';
+import { given } from './adam-parameters.ts';
 import { awaitResult } from './await-result.ts';
 import { type Connection, openConnection } from './connection.ts';
 import { type Credential, createCredential } from './credential.ts';
@@ -34,7 +35,7 @@ export type TinkerTrainingServiceOptions = {
   /** Absent = none is shown. */
   readonly apiKey?: string;
   /** What the server was started with, where it steps with its own numbers. */
-  readonly adam?: Partial<FixedAdam>;
+  readonly adam?: { readonly [Name in keyof FixedAdam]?: FixedAdam[Name] | undefined };
   /** The model's tokenizer, for stop strings. */
   readonly decode?: Decode;
   readonly dialect?: Profile['dialect'];
@@ -61,7 +62,7 @@ export async function createTinkerTrainingService(
   let samplers = 0;
   return new TinkerService({
     ...{ connection, session, profile, baseModel },
-    fixedAdam: { ...profile.fixedAdam, ...options.adam },
+    fixedAdam: { ...profile.fixedAdam, ...given(options.adam ?? {}) },
     limits: options.limits,
     decode: options.decode,
     nextSampler: () => ++samplers,

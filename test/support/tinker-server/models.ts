@@ -194,8 +194,17 @@ export class Models {
     const folder = join(this.#directory, 'archives', randomUUID());
     await this.get(id).policy.exportAdapter(folder);
     const names = ['adapter_config.json', 'adapter_model.safetensors'];
-    const read = names.map(async (name) => ({ name, data: await readFile(join(folder, name)) }));
-    return createTarGzip(await Promise.all(read));
+    const [config = '{}', weights] = await Promise.all([
+      readFile(join(folder, names[0] as string), 'utf8'),
+      readFile(join(folder, names[1] as string)),
+    ]);
+    // As SkyRL writes it.
+    const sparse = { ...JSON.parse(config), target_modules: null };
+    const data = this.#kind === 'skyrl-jax' ? JSON.stringify(sparse) : config;
+    return createTarGzip([
+      { name: `./${names[0]}`, data },
+      { name: `./${names[1]}`, data: weights },
+    ]);
   }
 
   ofSession(session: string): string[] {

@@ -97,6 +97,7 @@ class ServerState {
   readonly #sequences = new Map<string, { readonly body: Buffer; readonly requestId: string }>();
   readonly #last = new Map<string, number>();
   #count = 0;
+  #generation = 0;
 
   constructor(options: TinkerServerOptions, models: Models) {
     this.#options = options;
@@ -104,12 +105,14 @@ class ServerState {
   }
 
   async restart(models: Models): Promise<void> {
-    await this.#models.close();
+    this.#generation += 1;
+    const before = this.#models;
     this.#models = models;
     this.#sessions.clear();
     this.#promises.clear();
     this.#sequences.clear();
     this.#last.clear();
+    await before.close();
   }
 
   close(): Promise<void> {
@@ -122,9 +125,12 @@ class ServerState {
       resultFaults[fault as keyof typeof resultFaults](response);
       return;
     }
+    const generation = this.#generation;
     const faulty = fault === undefined ? undefined : faults[fault as keyof typeof faults];
     const send = faulty?.isDone === false ? undefined : await this.#answerTo(seen);
-    if (faulty !== undefined) faulty.answer(response);
+    // What a server was doing when it was restarted is not answered.
+    if (generation !== this.#generation) response.socket?.destroy();
+    else if (faulty !== undefined) faulty.answer(response);
     else send?.(response);
   }
 

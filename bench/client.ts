@@ -1,0 +1,87 @@
+/**
+ * What the client of training servers encodes and sends: `npm run bench:client`, with `--json` for one JSON object last.
+ * 512 datums of 4096 tokens as a policy-gradient loss sends them, in both dialects, to a server of another thread that
+ * reads and forgets them.
+ */
+import { once } from 'node:events';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { createRandom } from '../src/random.ts';
+import { callOfPass, chunkData, type Dialect } from '../src/service/tinker/encode-data.ts';
+import type { SentDatum } from '../src/service/tinker/protobuf.ts';
+
+const options = {
+  json: { type: 'boolean', default: false },
+  rounds: { type: 'string', default: '3' },
+} as const;
+const { values } = parseArgs({ options });
+const [datums, tokens] = [512, 4096];
+
+const sink = new Worker(
+  `const { createServer } = require('node:http');
+   const { parentPort } = require('node:worker_threads');
+   const server = createServer((request, response) => request.resume().on('end', () => response.end('{}')));
+   server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+  { eval: true },
+);
+const [port] = (await once(sink, 'message')) as [number];
+
+const random = createRandom(1);
+const data = Array.from({ length: datums }, (): SentDatum => {
+  const ids = () => Int32Array.from({ length: tokens }, () => random.integer(151_000));
+  const floats = () => Float32Array.from({ length: tokens }, () => -3 * random.uniform());
+  return { tokens: ids(), targets: ids(), arrays: { logprobs: floats(), advantages: floats() } };
+});
+
+/** One round: all chunks, encoded and sent one after another as the client does. */
+async function send(dialect: Dialect) {
+  let [bytes, encodeMs, peak] = [0, 0, 0];
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const started = performance.now();
+  for (const chunk of chunkData(data, dialect)) {
+    const pass = { modelId: 'model_1', sequence: 1, data: chunk, loss: 'importance_sampling' };
+    const { path, body } = callOfPass({ ...pass, lossConfig: {}, isForwardOnly: false }, dialect);
+    const from = performance.now();
+    const encoded = body?.();
+    encodeMs += performance.now() - from;
+    bytes += Buffer.byteLength(encoded?.bytes ?? '');
+    const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'POST',
+      body: encoded?.bytes ?? '',
+    });
+    await reply.arrayBuffer();
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }
+  delay.disable();
+  const seconds = (performance.now() - started) / 1000;
+  return { bytes, encodeMs, seconds, peak, delayMs: delay.percentile(99) / 1e6 };
+}
+
+const results = [];
+for (const dialect of ['json', 'protobuf'] as const) {
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    const { bytes, encodeMs, seconds, peak, delayMs } = await send(dialect);
+    results.push({
+      ...{ dialect, round, requests: chunkData(data, dialect).length },
+      megabytes: bytes / 1e6,
+      encodedDatumsPerSecond: datums / (encodeMs / 1000),
+      encodedMegabytesPerSecond: bytes / 1000 / encodeMs,
+      sentDatumsPerSecond: datums / seconds,
+      eventLoopDelayP99Ms: delayMs,
+      rssMebibytes: peak / 2 ** 20,
+    });
+  }
+}
+await sink.terminate();
+const rounded = results.map((row) =>
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [
+      name,
+      typeof value === 'number' ? Math.round(value * 10) / 10 : value,
+    ]),
+  ),
+);
+console.table(rounded);
+if (values.json) console.log(JSON.stringify({ datums, tokens, rounds: rounded }));

@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import type { RunConfig } from './config/schema.ts';
+import { parseModelConfig } from './engine/model-config.ts';
+import { readJson } from './engine/model-folder.ts';
+import { BoundaryError } from './errors.ts';
+import { createLocalTrainingService } from './service/local/local-training-service.ts';
+import { refuseOtherSteps } from './service/tinker/adam-parameters.ts';
+import { createTinkerTrainingService } from './service/tinker/tinker-training-service.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import type { TrainingService } from './types/training-service.ts';
+import { adamOf } from './wire-settings.ts';
+
+/** Keys of the service that a resumed run may change: a server may move. */
+export const freeServiceKeys = ['service.url'];
+
+/**
+ * The in-process engine over a model folder.
+ *
+ * @param tokenizer the model's own; without it stop strings are refused
+ */
+export function createLocalService(
+  { model }: Pick<RunConfig, 'model'>,
+  tokenizer?: Tokenizer,
+): Promise<TrainingService> {
+  const { path, device, dtype, threads, maxRows, microBatchTokens, gradientCheckpointing } = model;
+  return createLocalTrainingService({
+    modelDirectory: path,
+    ...{ device, dtype, maxRows, microBatchTokens, gradientCheckpointing },
+    ...(threads === undefined ? {} : { threads }),
+    ...(tokenizer && { decode: tokenizer.decode }),
+  });
+}
+
+/**
+ * Where the config has its policies sampled and trained.
+ *
+ * @throws BoundaryError before anything is played when a server is not there, or would do something else than is asked
+ */
+export async function createService(
+  config: RunConfig,
+  tokenizer: Tokenizer,
+  note: (text: string) => void,
+): Promise<TrainingService> {
+  const { service, model } = config;
+  if (service === 'local') return createLocalService(config, tokenizer);
+  refuseUnrecorded(config);
+  const { url, server, baseModel, adam } = service;
+  refuseOtherSteps(adamOf(config.update), server, adam);
+  const file = join(model.path, 'config.json');
+  const { vocabSize, maxPositions } = parseModelConfig(await readJson(file), file);
+  const apiKey = process.env.TINKER_API_KEY;
+  return createTinkerTrainingService({
+    ...{ url, server, baseModel, note, decode: tokenizer.decode },
+    limits: { vocabSize, maxPositions },
+    ...(adam && { adam }),
+    ...(apiKey && { apiKey }),
+  });
+}
+
+/** Servers record no log-probabilities of a distribution that was scaled or filtered, which training would need. */
+function refuseUnrecorded({ rollout, evaluation }: RunConfig): void {
+  const { temperature, topK, topP, minP } = rollout;
+  const refuse = (key: string, value: number, wanted: string): never => {
+    throw new BoundaryError(
+      'config',
+      `${key} is ${value}, and a server of the Tinker protocol records the log-probabilities of the unscaled, unfiltered distribution alone; ${wanted}`,
+    );
+  };
+  if (temperature !== 1) refuse('rollout.temperature', temperature, 'set it to 1');
+  for (const [name, value] of Object.entries({ topK, topP, minP })) {
+    if (value !== undefined) refuse(`rollout.${name}`, value, 'leave it out');
+  }
+  if (evaluation.temperature === 0 || evaluation.temperature === 1) return;
+  refuse('evaluation.temperature', evaluation.temperature, 'set it to 1, or to 0 for greedy');
+}
