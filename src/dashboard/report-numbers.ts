@@ -7,6 +7,7 @@ import { type Discussions, gatherDiscussions } from './discussion-numbers.ts';
 import { type CoachAudit, gatherAudit } from './report-audit.ts';
 import { type Coaching, gatherCoaching } from './report-coaching.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
+import { gatherTrees, type ShownTree } from './report-trees.ts';
 
 /** A value at a training step. */
 export type Point = { readonly step: number; readonly value: number };
@@ -59,6 +60,8 @@ export type Report = {
   readonly causes: readonly CountedCause[];
   readonly audit?: CoachAudit;
   readonly examples: readonly Example[];
+  /** Empty where the run grew none. */
+  readonly trees: readonly ShownTree[];
   readonly config: unknown;
   readonly totals: {
     readonly plays: number;
@@ -99,6 +102,7 @@ export function gatherReport(run: Run): Report {
     causes: run.countedCauses(),
     ...(audit === undefined ? {} : { audit }),
     examples: chooseExamples(run, ends.steps),
+    trees: gatherTrees(run, ends.steps),
     config: run.resolvedConfig,
     totals: runTotals(training, metrics, run),
   };

@@ -13,6 +13,7 @@ import type {
 } from './report-numbers.ts';
 import { reportStyle } from './report-style.ts';
 import { transcript } from './report-transcript.ts';
+import { treesSection } from './report-trees.ts';
 
 /** The whole report as one page that loads nothing and runs nothing. */
 export function renderPage(report: Report): string {
@@ -21,7 +22,7 @@ export function renderPage(report: Report): string {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark"><title>${pageTitle(report)}</title><style>${new Html(reportStyle)}</style></head>
 <body><a class="skip" href="#main">Skip to the results</a><main id="main">
-${headline(report)}${agentsSection(report)}${curvesSection(report)}${discussionSection(report.discussions)}${auditSection(report.audit)}${examplesSection(report)}
+${headline(report)}${agentsSection(report)}${curvesSection(report)}${discussionSection(report.discussions)}${auditSection(report.audit)}${examplesSection(report)}${treesSection(report.trees)}
 ${coachingSection(report.coaching)}${diagnosticsSection(report)}${causesSection(report)}${configSection(report)}
 <footer class="page"><p>Every number is read from this run’s <code>run.db</code>. What was not measured is left out, never shown as zero.</p></footer>
 </main></body></html>

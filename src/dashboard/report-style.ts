@@ -48,6 +48,7 @@ th:first-child,td:first-child{text-align:left;padding-left:0}thead th{font-size:
 pre{font:13.5px/1.5 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;max-height:420px;overflow:auto}
 .said{background:var(--tint);border-radius:6px;padding:10px 14px}
 .tool{margin-top:10px;border-left:3px solid var(--rule);padding-left:12px}.tool p{font-size:13px;color:var(--soft)}
+.tree{margin-top:14px;font-size:14px}.tree ol{margin-left:26px}.tree li{margin-top:6px}.tree .points{border-radius:999px;padding:1px 9px}.tree span{color:var(--soft)}.tree small{border:1px solid var(--rule);border-radius:4px;padding:0 6px}
 .coach{margin-top:12px;padding-left:12px;border-left:3px solid var(--accent);max-width:80ch}.blame{display:inline-block;border:1px solid var(--wrong);color:var(--wrong);border-radius:4px;padding:0 7px;font-size:13px;margin-left:4px}
 .note,.saw{font-size:13px;color:var(--soft);margin-top:10px}.saw pre{margin-top:8px;font-size:12.5px}
 .play footer{border-top:1px solid var(--rule);margin-top:18px;padding-top:14px;display:flex;flex-wrap:wrap;gap:6px 16px;align-items:baseline}.play footer span{overflow-wrap:anywhere}

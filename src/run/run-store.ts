@@ -37,6 +37,7 @@ import {
   type CountedCause,
   countedCauses,
 } from './summaries.ts';
+import { TreeRecords } from './tree-records.ts';
 
 export type Evaluation = { readonly name: string; readonly rows: readonly EvaluationRow[] };
 export type StepMetrics = { readonly step: number; readonly metrics: Metrics };
@@ -94,6 +95,8 @@ export class Run {
   readonly coachRecords: CoachRecords;
   /** What agents answered at each turn of a discussion. */
   readonly discussions: DiscussionRecords;
+  /** What the actions of trees of plays were worth. */
+  readonly trees: TreeRecords;
   readonly #database: Database;
   readonly #lock: RunLock | undefined;
 
@@ -104,6 +107,7 @@ export class Run {
     this.rescores = new RescoreRecords(database);
     this.coachRecords = new CoachRecords(database);
     this.discussions = new DiscussionRecords(database);
+    this.trees = new TreeRecords(database);
   }
 
   close(): void {

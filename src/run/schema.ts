@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 7;
+export const schemaVersion = 8;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -21,6 +21,7 @@ export const tables = [
   'coach_calls',
   'second_coaches',
   'discussion_answers',
+  'tree_nodes',
 ] as const;
 
 export type TableName = (typeof tables)[number];
@@ -108,6 +109,20 @@ ALTER TABLE outcomes ADD COLUMN measures TEXT;
 ALTER TABLE evaluations ADD COLUMN measures TEXT;
 `;
 
+/** What the actions of trees of plays were worth. */
+const treeTables = `
+CREATE TABLE tree_nodes (
+  action_id TEXT PRIMARY KEY REFERENCES actions (id),
+  value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
+  leaves INTEGER NOT NULL,
+  positive INTEGER NOT NULL CHECK (positive IN (0, 1)),
+  dropped TEXT,
+  preferred INTEGER NOT NULL,
+  rejected INTEGER NOT NULL
+) STRICT;
+CREATE INDEX actions_of_trajectory ON actions (trajectory);
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
@@ -116,6 +131,7 @@ export const migrations: Readonly<Record<number, string>> = {
   4: secondCoachTables,
   5: discussionTables,
   6: measureColumns,
+  7: treeTables,
 };
 
 export const schemaSql = `
@@ -199,4 +215,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}${measureColumns}`;
+${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}${measureColumns}${treeTables}`;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,6 +69,9 @@ describe('a run of MALT', () => {
     expect(second?.['dpo-steps/refiner']).toBeGreaterThan(0);
     expect(second).not.toHaveProperty(['dpo-steps/generator']);
     expect(evaluations.map(({ name }) => name)).toEqual(['base', 'trained']);
+    const report = readFileSync(join(whole, 'report.html'), 'utf8');
+    expect(report).toContain('Trees of plays');
+    expect(report).toMatch(/<small>example<\/small> .*<small>rejected/);
   });
 
   test('killed while trees grow, in SFT and in DPO, it ends with the same numbers', async () => {

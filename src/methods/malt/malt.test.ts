@@ -152,6 +152,24 @@ test('a tree of 27 plays samples 3 drafts, 9 critiques and 27 last words, each b
   expect(leaf?.actions[1]?.parent).toBe('1/a/9/generator.0.0');
 });
 
+test('the run keeps what every action was worth and became', async () => {
+  const { training } = trainingWith();
+  const metrics = await createMalt(options)(training, 1);
+  const nodes = run.trees.treeOf(1, 'a');
+  expect(nodes).toHaveLength(39);
+  const below = nodes.filter(({ parent }) => parent === '1/a/9/generator.0.0');
+  const draft = nodes.find(({ actionId }) => actionId === '1/a/9/generator.0.0');
+  expect(below).toHaveLength(3);
+  expect(draft?.value).toBeCloseTo(below.reduce((sum, { value }) => sum + value, 0) / 3, 12);
+  const all = [...nodes, ...run.trees.treeOf(1, 'b')];
+  const words = all.filter(({ agent }) => agent === 'refiner');
+  const sum = (of: 'preferred' | 'rejected') => words.reduce((total, node) => total + node[of], 0);
+  expect([sum('preferred'), sum('rejected')]).toEqual(Array(2).fill(metrics['pairs/refiner']));
+  expect(words.filter(({ dropped }) => dropped === undefined)).toHaveLength(
+    metrics['examples/refiner'] ?? 0,
+  );
+});
+
 test('a tree that was interrupted is gone on with: nothing recorded is sampled again, and it ends as it would have', async () => {
   const whole = trainingWith();
   const metrics = await createMalt(options)(whole.training, 1);

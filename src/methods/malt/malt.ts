@@ -77,6 +77,7 @@ export function createMalt(options: MaltOptions): Method {
     const trees = isFirst ? await growTrees(training, growth) : readTrees(training, growth);
     const playSeconds = (performance.now() - started) / 1000;
     const { roles, metrics } = collectRoles(trees, agentNames(training.team), options.select);
+    if (isFirst) training.run.trees.record([...roles.values()].flatMap(({ nodes }) => nodes));
     const teach = { examples: teachExamples, pairs: teachPairs, values: teachValues }[stage];
     const trained = await teach(training, { options, trees, roles, step });
     return {

@@ -1,10 +1,12 @@
 import {
   type NodeLabel,
   type PreferencePair,
+  type RoleData,
   type Selection,
   selectRoleData,
   type ValuedAction,
 } from '../../credit/select-role-data.ts';
+import type { TreeNode } from '../../run/tree-records.ts';
 import type { Metrics } from '../../types/metrics.ts';
 import type { Action, Trajectory } from '../../types/trajectory.ts';
 import type { QuestionTree } from './grow-trees.ts';
@@ -13,8 +15,8 @@ import type { QuestionTree } from './grow-trees.ts';
 export type RoleSets = {
   readonly examples: readonly Action[];
   readonly pairs: readonly PreferencePair[];
-  /** By action id. */
-  readonly labels: ReadonlyMap<string, NodeLabel>;
+  /** Every action with a value, as the run store keeps it. */
+  readonly nodes: readonly TreeNode[];
 };
 
 /** The agents' training sets of a round, and what of the trees became none of them. */
@@ -38,31 +40,44 @@ export function collectRoles(
     metrics[name] = (metrics[name] ?? 0) + by;
   };
   const roles = agents.map((agent) => {
-    const parts = trees.map((tree) =>
-      selectRoleData(nodesOf(tree, agent), tree.value ?? 0, selection),
-    );
-    for (const { labels, droppedPairs } of parts) {
-      for (const { dropped } of labels.values()) {
+    const parts = trees.map((tree) => {
+      const valued = nodesOf(tree, agent);
+      const data = selectRoleData(valued, tree.value ?? 0, selection);
+      return { ...data, nodes: recordsOf(valued, data) };
+    });
+    for (const { nodes, droppedPairs } of parts) {
+      for (const { dropped } of nodes) {
         if (dropped !== undefined) count(`dropped-examples-${dropped}/${agent}`);
       }
       for (const [reason, pairs] of Object.entries(droppedPairs)) {
         count(`dropped-pairs-${reason}/${agent}`, pairs);
       }
     }
-    const labels = new Map(parts.flatMap((part) => [...part.labels]));
-    const positive = [...labels.values()].filter(({ isPositive }) => isPositive).length;
     const sets: RoleSets = {
       examples: parts.flatMap(({ examples }) => examples),
       pairs: parts.flatMap(({ pairs }) => pairs),
-      labels,
+      nodes: parts.flatMap(({ nodes }) => nodes),
     };
-    count(`actions/${agent}`, labels.size);
+    const positive = sets.nodes.filter(({ isPositive }) => isPositive).length;
+    count(`actions/${agent}`, sets.nodes.length);
     count(`examples/${agent}`, sets.examples.length);
     count(`pairs/${agent}`, sets.pairs.length);
-    if (labels.size > 0) metrics[`positive/${agent}`] = positive / labels.size;
+    if (sets.nodes.length > 0) metrics[`positive/${agent}`] = positive / sets.nodes.length;
     return [agent, sets] as const;
   });
   return { roles: new Map(roles), metrics };
+}
+
+/** What became of each action. */
+function recordsOf(nodes: readonly ValuedAction[], { labels, pairs }: RoleData): TreeNode[] {
+  const count = (actions: readonly Action[], { id }: Action) =>
+    actions.filter((action) => action.id === id).length;
+  const preferred = pairs.map((pair) => pair.preferred);
+  const rejected = pairs.map((pair) => pair.rejected);
+  return nodes.map(({ action, leaves }) => ({
+    ...{ actionId: action.id, leaves, ...(labels.get(action.id) as NodeLabel) },
+    ...{ preferred: count(preferred, action), rejected: count(rejected, action) },
+  }));
 }
 
 /** An agent's actions in a tree, each once, in the order of the leaves. */
