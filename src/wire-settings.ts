@@ -47,6 +47,7 @@ function creditOptionsOf(config: RunConfig): CreditOptions {
 export function recordedRuleOf(config: RunConfig): RecordedRule {
   const { method, credit } = config;
   const options = { ...creditOptionsOf(config), estimator: credit.estimator };
+  if (method.kind === 'malt') return { ...options, credit: 'method', leaves: method.judge };
   if (method.kind !== 'maporl') return options;
   const { payoffs, ...influence } = method;
   const { grade } = gradersOf(config);

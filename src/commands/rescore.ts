@@ -27,7 +27,7 @@ export const rescoreCommand: Command = {
     sample: { type: 'string', help: 'score so many actions only, the same ones every time' },
     credit: {
       type: 'string',
-      help: 'coach (or mappa), outcome or maporl: by which rule advantages are derived now',
+      help: 'coach (or mappa), outcome, maporl or malt: by which rule advantages are derived now',
     },
     estimator: { type: 'string', help: 'for example rloo (default: the run’s own)' },
     set: {
@@ -146,9 +146,10 @@ function recordedMethod(run: Run): string | undefined {
 
 /** A rule by its method's name; MAPPA's also by what it credits. A run's own method keeps its options. */
 function ruleOverrides(rule: string, own: string | undefined): string[] {
-  if (rule !== 'maporl')
-    return ['method=mappa', `credit.source=${rule === 'mappa' ? 'coach' : rule}`];
-  return own === 'maporl' ? [] : ['method={"kind":"maporl","verifier":"coach"}'];
+  if (rule === own && rule !== 'mappa') return [];
+  if (rule === 'malt') return ['method=malt'];
+  if (rule === 'maporl') return ['method={"kind":"maporl","verifier":"coach"}'];
+  return ['method=mappa', `credit.source=${rule === 'mappa' ? 'coach' : rule}`];
 }
 
 function describeVerdicts(result: SecondVerdicts): string {

@@ -4,11 +4,15 @@ import { BoundaryError } from '../errors.ts';
 import { correlationStatistic, type Estimate, estimate, meanStatistic } from '../run/estimate.ts';
 import type { Run } from '../run/run-store.ts';
 import { type RewardSource, rewardDiscussions } from './discussion-rewards.ts';
+import { type LeafJudge, leafValueOf } from './malt/leaf-value.ts';
+import { recordedValues } from './malt/recorded-values.ts';
 
 /** How a method gives credit to what a run recorded. */
 export type RecordedRule = CreditOptions & {
   /** Where `credit` is `method`: how answers of discussions are judged and rewarded. */
   readonly discussion?: InfluenceOptions & Pick<RewardSource, 'grade' | 'isGraded'>;
+  /** Where `credit` is `method`: values are backed up from plays' grades, or from the coach's points for their ends. */
+  readonly leaves?: LeafJudge;
 };
 
 export type RecreditOptions = {
@@ -82,7 +86,7 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
   if (input.referenceLogprobs.size === 0) {
     throw new BoundaryError(
       'run',
-      `${run.directory} has no reference log-probabilities of step ${step}: it was written by a teamtune that did not record them`,
+      `${run.directory} has no reference log-probabilities of step ${step}: it was written by a teamtune that did not record them, or by a method that needs none`,
     );
   }
   const verdicts = run.feedbackOf(step);
@@ -104,7 +108,7 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
 
 function meanAdvantages(
   run: Run,
-  { discussion, ...options }: RecordedRule,
+  { discussion, leaves, ...options }: RecordedRule,
   input: CreditInput,
 ): ReadonlyMap<string, number> {
   const taskOf = (id: string) => run.rescores.task(id);
@@ -112,6 +116,7 @@ function meanAdvantages(
   const { credited } = assignCredit(options, {
     ...input,
     ...(rewarded && { rewards: rewarded.rewards, kinds: rewarded.kinds }),
+    ...(leaves && { rewards: recordedValues(input.trajectories, leafValueOf(leaves, input)) }),
   });
   return new Map(
     credited.map(({ action, advantages }) => {

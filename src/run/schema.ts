@@ -120,7 +120,7 @@ CREATE TABLE tree_nodes (
   preferred INTEGER NOT NULL,
   rejected INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX actions_of_trajectory ON actions (trajectory);
+CREATE INDEX IF NOT EXISTS actions_of_trajectory ON actions (trajectory);
 `;
 
 /** From which version → what makes it the next one. */

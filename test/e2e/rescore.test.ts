@@ -51,6 +51,9 @@ test('more than a thousand stored actions are scored again and credited anew wit
   const credit = await rescore('--credit', 'outcome', '--estimator', 'rloo');
   expect(credit.code, credit.stderr).toBe(0);
   expect(credit.stdout).toMatch(/^executor +\d+ +0\.\d\d \[/m);
+  const backedUp = await rescore('--credit', 'malt');
+  expect(backedUp.code, backedUp.stderr).toBe(0);
+  expect(backedUp.stdout).toMatch(/^executor +\d+ +0\.\d\d \[/m);
 }, 60_000);
 
 test('a run of the first schema is brought to the present one, and what it lacks is said', async () => {

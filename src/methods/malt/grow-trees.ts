@@ -4,14 +4,12 @@ import { type NodeValue, treeValues } from '../../credit/tree-values.ts';
 import { BoundaryError } from '../../errors.ts';
 import { createCollector } from '../../rollout/collect.ts';
 import { type Expansion, nextLeaves, type PlayedLeaf } from '../../rollout/next-leaves.ts';
-import type { Feedback, Outcome } from '../../types/feedback.ts';
+import type { Feedback } from '../../types/feedback.ts';
 import type { Task } from '../../types/task.ts';
 import type { Trajectory } from '../../types/trajectory.ts';
 import { endedPlays, refuseTooManyFailures } from '../play-and-judge.ts';
 import { createStage, publishAll, type Training } from '../training.ts';
-
-/** Who says what a leaf is worth: the grade of its answer, or the coach's points for its last action. */
-export type LeafJudge = 'outcome' | 'coach';
+import { type LeafJudge, leafValue, leafValueOf } from './leaf-value.ts';
 
 /** All plays of one question, with what each action is worth. */
 export type QuestionTree = {
@@ -150,16 +148,6 @@ async function verdictOn(
   return scorer.score({ task, action, earlier, ...(outcome === undefined ? {} : { outcome }) });
 }
 
-/** In [0, 1]; undefined where nobody could say. */
-function leafValue(
-  judge: LeafJudge,
-  outcome: Outcome | undefined,
-  verdict: Feedback | undefined,
-): number | undefined {
-  if (judge === 'coach') return verdict?.kind === 'scored' ? verdict.score / 10 : undefined;
-  return outcome === undefined ? undefined : Number(outcome.correct);
-}
-
 /**
  * The trees of a scope as the run store has them.
  *
@@ -170,10 +158,7 @@ export function readTrees(
   { scope, tasks, judge }: Omit<Growth, 'expansion'>,
 ): readonly QuestionTree[] {
   const [outcomes, feedback] = [run.outcomesOf(scope), run.feedbackOf(scope)];
-  const worthOf = ({ id, actions, failure }: Trajectory) =>
-    failure
-      ? undefined
-      : leafValue(judge, outcomes.get(id), feedback.get(actions.at(-1)?.id ?? ''));
+  const worthOf = leafValueOf(judge, { outcomes, feedback });
   const trajectories = run.trajectoriesOf(scope);
   const whole = trajectories.filter(({ failure }) => failure === undefined);
   const unjudged = whole.filter((trajectory) => worthOf(trajectory) === undefined).length;

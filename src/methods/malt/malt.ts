@@ -10,7 +10,8 @@ import type { Metrics } from '../../types/metrics.ts';
 import type { Trajectory } from '../../types/trajectory.ts';
 import { agentsByPolicy, learnFrom } from '../policy-gradient-step.ts';
 import type { Method, Training } from '../training.ts';
-import { growTrees, type LeafJudge, type QuestionTree, readTrees } from './grow-trees.ts';
+import { growTrees, type QuestionTree, readTrees } from './grow-trees.ts';
+import type { LeafJudge } from './leaf-value.ts';
 import { collectRoles, distinctActions, type RoleSets } from './role-data.ts';
 import {
   type Passes,
