@@ -3,6 +3,7 @@ import type { ActResult, Agent } from '../src/rollout/team.ts';
 import type { Action } from '../src/types/trajectory.ts';
 import { emptyScene } from '../test/support/empty-scene.ts';
 import { arithmeticTeam } from './arithmetic-team.ts';
+import { maltTeam } from './malt-team.ts';
 import { mathchatTeam } from './mathchat-team.ts';
 
 const task = {
@@ -126,5 +127,29 @@ describe('the MathChat team', () => {
     const agents = cast([turn('In words.')]);
     await mathchatTeam.play(task, agents, emptyScene);
     expect(agents.verifier.heard[0]).not.toContain('Output of the last run');
+  });
+});
+
+describe('the MALT team', () => {
+  const problem = { id: 't', prompt: 'What is 6 · 7?', answer: '42' };
+
+  it('shows the verifier the draft, the refiner both, and answers as the refiner', async () => {
+    const generator = scripted([turn('<think>hm</think>The draft: 41.')]);
+    const verifier = scripted([turn('Step 4 is wrong.')]);
+    const refiner = scripted([turn('Final Answer: \\boxed{42}')]);
+    const answer = await maltTeam.play(problem, { generator, verifier, refiner }, emptyScene);
+    expect(answer).toBe('Final Answer: \\boxed{42}');
+    expect(verifier.heard[0]).toContain('## Solution\n\nThe draft: 41.');
+    expect(refiner.heard[0]).toContain('## Solution\n\nThe draft: 41.');
+    expect(refiner.heard[0]).toContain('## Verification\n\nStep 4 is wrong.');
+  });
+
+  it('has a variant of the generator alone, and one whose refiner reads an empty verification', async () => {
+    const generator = scripted([turn('\\boxed{41}')]);
+    const refiner = scripted([turn('\\boxed{42}')]);
+    const { 'single-agent': single, 'without-verifier': unverified } = maltTeam.variants ?? {};
+    expect(await single?.play(problem, { generator }, emptyScene)).toBe('\\boxed{41}');
+    expect(await unverified?.play(problem, { generator, refiner }, emptyScene)).toBe('\\boxed{42}');
+    expect(refiner.heard[0]?.trimEnd().endsWith('## Verification')).toBe(true);
   });
 });

@@ -1,3 +1,4 @@
+import { malt } from './method-schema.ts';
 import type { RunInput } from './schema.ts';
 
 /**
@@ -64,4 +65,23 @@ export const mappaDsbench = {
   coaching: { rubric: 'dsbench' },
   training: { steps: 120 },
   evaluation: { every: 2, samplesPerTask: 2, temperature: 0.6 },
+} satisfies Partial<RunInput>;
+
+/**
+ * The hyper-parameters of MALT as far as its paper gives them, to be spread into `defineRun` before what is your own:
+ * three branches at every action, θ = ½, temperature 0.3, SFT in batches of 8, DPO with β = 0.2 and no anchor on all agents
+ * but the generator. Learning rates and epochs are the defaults of `malt`: the paper names only multipliers of a service.
+ * Evaluations take three samples, for the majority of three.
+ *
+ * @see Motwani et al. 2025, arXiv:2412.01928
+ */
+export const maltPaper = {
+  method: malt({
+    branching: 3,
+    select: { threshold: 0.5 },
+    sft: { batchSize: 8 },
+    dpo: { beta: 0.2, anchor: 0 },
+  }),
+  rollout: { temperature: 0.3 },
+  evaluation: { every: 1, samplesPerTask: 3, temperature: 0.3 },
 } satisfies Partial<RunInput>;
