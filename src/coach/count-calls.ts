@@ -19,7 +19,10 @@ export function countCalls(
       const call = { actionId, inputBytes: 0, maxOutputTokens: 0 };
       const reservation = await ledger.reserve(call, options?.signal);
       if (reservation === undefined) {
-        if (budget.whenSpent === 'pause') throw spentError(coach.name, budget, ledger.usage());
+        if (budget.whenSpent === 'pause') {
+          await ledger.settled();
+          throw spentError(coach.name, budget, ledger.usage());
+        }
         return { kind: 'unscored', actionId, cause: 'the coaching budget is spent' };
       }
       try {

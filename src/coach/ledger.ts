@@ -129,6 +129,11 @@ export class Ledger {
     };
   }
 
+  /** Resolves when no call is under way: what was paid for is not to be thrown away by a stop for want of more. */
+  async settled(): Promise<void> {
+    while (this.#underWay > 0) await this.#ended.promise;
+  }
+
   #boundOf({ inputBytes, maxOutputTokens }: PlannedCall): number | undefined {
     const { price } = this.#options;
     if (price === undefined) return undefined;

@@ -4,6 +4,7 @@ import { text as readAll } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { Action } from '../types/trajectory.ts';
+import { createMemoryBooks, Ledger } from './ledger.ts';
 import { createLlmCoach, type LlmCoachOptions } from './llm-coach.ts';
 
 /** What the server does with one request. */
@@ -290,6 +291,24 @@ describe('the LLM coach', () => {
   it('passes its check when the model answers', async () => {
     answers = [says(good)];
     await expect(coachWith().check()).resolves.toBeUndefined();
+  });
+
+  it('lets calls under way end before it stops for a spent budget: they are paid for', async () => {
+    const slow: Answer = (...given) => void setTimeout(() => says(good)(...given), 300);
+    answers = [slow];
+    const budget = { calls: 3, whenSpent: 'pause' } as const;
+    const ledger = new Ledger({ model: 'judge', books: createMemoryBooks(), budget });
+    const coach = coachWith({ ledger, budget, concurrency: 8 });
+    const ended: string[] = [];
+    const asked = Array.from({ length: 4 }, (_, at) =>
+      coach.score({ ...request, action: { ...action, id: `${at}` } }).then(
+        () => ended.push('scored'),
+        (error: Error) => ended.push(error.message),
+      ),
+    );
+    await Promise.all(asked);
+    expect(ended.filter((end) => end === 'scored')).toHaveLength(3);
+    expect(ended.find((end) => end !== 'scored')).toMatch(/is spent \(3 of 3 calls used/);
   });
 
   it('waits as long as the coach asks before its first call, beyond the deadline of one, and says so', async () => {

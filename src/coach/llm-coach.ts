@@ -228,12 +228,13 @@ async function askForVerdict(
   return { reply: answer.text, problem: `${cut}${parsed.problem}` };
 }
 
-function withoutVerdict(
+async function withoutVerdict(
   { model, budget }: CoachState,
   actionId: string,
   { cause, isSpent }: { readonly cause: string; readonly isSpent?: boolean },
-): Feedback {
+): Promise<Feedback> {
   if (isSpent && budget?.whenSpent === 'pause') {
+    await model.ledger.settled();
     throw spentError(model.name, budget, model.ledger.usage());
   }
   return { kind: 'unscored', actionId, cause };
