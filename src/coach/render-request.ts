@@ -121,7 +121,8 @@ function renderOutcome({ task, outcome, later = [] }: CoachRequest, fenced: Fenc
     task.table === undefined
       ? `By rule, the team's final answer is ${correct ? 'right' : 'wrong'}.`
       : `By rule, the team's submission ${correct ? 'can be used' : 'cannot be used'}:\n${fenced('grade', extracted ?? '')}`;
-  const after = later.map((action) => renderEarlierAction(action, fenced));
+  const actions = later.map((action) => renderEarlierAction(action, fenced));
+  const after = elideItems(actions, KEPT.allEarlier, 'later actions');
   return after.length === 0 ? grade : [grade, 'After this action:', ...after].join('\n');
 }
 

@@ -189,6 +189,24 @@ test('the step in which the coach’s budget ends, and every later one, goes by 
   expect(notes.filter((note) => note.includes('budget is spent: from step 1 on'))).toHaveLength(1);
 });
 
+test('plays that are graded by their files keep their grade when the step is gone on with: the files are gone', async () => {
+  const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
+  const seen: string[] = [];
+  const gradeFiles: Training['gradeFiles'] = async ({ id }, { id: trajectoryId }, files) => {
+    seen.push(`${id} with ${(await files?.list())?.map(({ path }) => path)}`);
+    return { trajectoryId, correct: id !== 'b', measures: { 'fair-accuracy': 0.5 } };
+  };
+  const files = { 'recipes.py': join(import.meta.dirname, 'mappa.test.ts') };
+  const given = tasks.map((task) => ({ ...task, files }));
+  const first = await mappaStep(trainingWith({ coach, gradeFiles, tasks: given }), 1);
+  expect(first.accuracy).toBe(0.75);
+  expect(seen.toSorted()).toEqual(['a', 'b', 'c', 'd'].map((id) => `${id} with recipes.py`));
+  const again = await mappaStep(trainingWith({ coach, gradeFiles, tasks: given }), 1);
+  expect(again.accuracy).toBe(0.75);
+  expect(seen).toHaveLength(4);
+  expect([...run.outcomesOf(1).values()][0]?.measures).toEqual({ 'fair-accuracy': 0.5 });
+});
+
 test('what an interrupted step had left unscored stays so when it is gone on with', async () => {
   const silentOnA = trainingWith({ coach: coachGiving({ b: 2, c: 3, d: 10 }) });
   const before = await mappaStep(silentOnA, 1);

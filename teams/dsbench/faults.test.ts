@@ -31,6 +31,7 @@ type Agent = keyof typeof clean;
 
 const rewrite = (change: string) =>
   code(
+    'import csv',
     'submit(predict("number"))',
     'rows = list(csv.reader(open("submission.csv")))',
     change,
