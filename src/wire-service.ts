@@ -3,15 +3,17 @@ import type { RunConfig } from './config/schema.ts';
 import { parseModelConfig } from './engine/model-config.ts';
 import { readJson } from './engine/model-folder.ts';
 import { BoundaryError } from './errors.ts';
+import type { DataLimits } from './service/local/check-data.ts';
 import { createLocalTrainingService } from './service/local/local-training-service.ts';
 import { refuseOtherSteps } from './service/tinker/adam-parameters.ts';
 import { createTinkerTrainingService } from './service/tinker/tinker-training-service.ts';
+import { withVllmSampling } from './service/vllm/vllm-sampling.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import type { TrainingService } from './types/training-service.ts';
 import { adamOf } from './wire-settings.ts';
 
 /** Keys of the service that a resumed run may change: a server may move. */
-export const freeServiceKeys = ['service.url'];
+export const freeServiceKeys = ['service.url', 'sampler.url', 'sampler.directory'];
 
 /**
  * The in-process engine over a model folder.
@@ -41,20 +43,38 @@ export async function createService(
   tokenizer: Tokenizer,
   note: (text: string) => void,
 ): Promise<TrainingService> {
-  const { service, model } = config;
-  if (service === 'local') return createLocalService(config, tokenizer);
+  const { service, sampler } = config;
+  if (service === 'local' && sampler === 'service') return createLocalService(config, tokenizer);
   refuseUnrecorded(config);
+  const limits = await limitsOf(config);
+  if (service === 'local' && sampler !== 'service') {
+    const { url, baseModel, directory } = sampler;
+    const apiKey = process.env.VLLM_API_KEY;
+    return withVllmSampling(await createLocalService(config, tokenizer), {
+      ...{ url, baseModel, directory, limits, decode: tokenizer.decode },
+      ...(apiKey && { apiKey }),
+    });
+  }
+  if (service === 'local' || sampler !== 'service') {
+    throw new BoundaryError(
+      'config',
+      'sampler is vllm(…) and service is tinker(…); a training server samples itself: leave out one of them',
+    );
+  }
   const { url, server, baseModel, adam } = service;
   refuseOtherSteps(adamOf(config.update), server, adam);
-  const file = join(model.path, 'config.json');
-  const { vocabSize, maxPositions } = parseModelConfig(await readJson(file), file);
   const apiKey = process.env.TINKER_API_KEY;
   return createTinkerTrainingService({
-    ...{ url, server, baseModel, note, decode: tokenizer.decode },
-    limits: { vocabSize, maxPositions },
+    ...{ url, server, baseModel, limits, note, decode: tokenizer.decode },
     ...(adam && { adam }),
     ...(apiKey && { apiKey }),
   });
+}
+
+async function limitsOf({ model }: RunConfig): Promise<DataLimits> {
+  const file = join(model.path, 'config.json');
+  const { vocabSize, maxPositions } = parseModelConfig(await readJson(file), file);
+  return { vocabSize, maxPositions };
 }
 
 /** Servers record no log-probabilities of a distribution that was scaled or filtered, which training would need. */
@@ -63,7 +83,7 @@ function refuseUnrecorded({ rollout, evaluation }: RunConfig): void {
   const refuse = (key: string, value: number, wanted: string): never => {
     throw new BoundaryError(
       'config',
-      `${key} is ${value}, and a server of the Tinker protocol records the log-probabilities of the unscaled, unfiltered distribution alone; ${wanted}`,
+      `${key} is ${value}, and a server records the log-probabilities of the unscaled, unfiltered distribution alone; ${wanted}`,
     );
   };
   if (temperature !== 1) refuse('rollout.temperature', temperature, 'set it to 1');

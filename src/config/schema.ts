@@ -6,7 +6,7 @@ import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
 import { type MethodInput, methodSchema } from './method-schema.ts';
 import { sandboxSchema } from './sandbox-schema.ts';
-import { service } from './service-schema.ts';
+import { sampler, service } from './service-schema.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -326,6 +326,8 @@ export const runSchema = z.strictObject({
   model,
   /** Where policies are sampled and trained; `model` is where its tokenizer is, wherever that is. */
   service: service.default('local'),
+  /** Who samples: the same service, or vLLM beside an engine of this process. */
+  sampler: sampler.default('service'),
   adapter: adapter.prefault({}),
   tasks: z.strictObject({
     /** A JSON or JSON Lines file, or the tasks themselves. */

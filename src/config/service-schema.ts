@@ -29,6 +29,29 @@ export const service = z.union(
   'expected "local", or tinker({ url, server, baseModel }) with server "skyrl-jax", "skyrl-megatron", "tinker" or "tuft"',
 );
 
+const vllmSampler = z.strictObject({
+  kind: z.literal('vllm'),
+  /** Where the server listens, without `/v1`. */
+  url: z.url(),
+  /** The base, by the name that the server serves it under. */
+  baseModel: z.string().min(1),
+  /** A folder that this process and the server see under one path: adapters are handed over in it. */
+  directory: z.string().min(1),
+});
+
+/** The engine that trains, or a vLLM server that is given every version of every adapter. */
+export const sampler = z.union(
+  [z.literal('service'), vllmSampler],
+  'expected "service", or vllm({ url, baseModel, directory })',
+);
+
+/** Has the policies that this process trains sampled by a vLLM server. */
+export function vllm(
+  options: Omit<z.input<typeof vllmSampler>, 'kind'>,
+): z.input<typeof vllmSampler> {
+  return { kind: 'vllm', ...options };
+}
+
 /** Has a run sampled and trained by a server of the Tinker protocol: hosted Tinker, SkyRL, TuFT. */
 export function tinker(
   options: Omit<z.input<typeof tinkerService>, 'kind'>,

@@ -6,7 +6,7 @@ import type { Patience } from './patience.ts';
 /** One request; its body is encoded anew for every try, so that no try holds it in memory while it waits. */
 export type Call = {
   readonly method: 'GET' | 'POST';
-  /** Below `/api/v1`. */
+  /** Below the server's prefix. */
   readonly path: string;
   /** What is asked for, in messages: `optim_step of policy "solver"`. */
   readonly what: string;
@@ -48,8 +48,9 @@ export function isPassing(status: number): boolean {
   return passing.has(status) || status >= 500;
 }
 
+/** @param place the server, and what all its paths begin with */
 export function openConnection(
-  url: string,
+  { url, prefix }: { readonly url: string; readonly prefix: string },
   credential: Credential,
   patience: Patience,
 ): Connection {
@@ -58,7 +59,10 @@ export function openConnection(
     const deadline = AbortSignal.timeout(timeoutMs);
     const signal = call.signal ? AbortSignal.any([call.signal, deadline]) : deadline;
     try {
-      return await send(url, call, { token: await credential.token(signal), signal });
+      return await send(`${url}${prefix}`, call, {
+        shown: await credential.headers(signal),
+        signal,
+      });
     } catch (error) {
       call.signal?.throwIfAborted();
       if (error instanceof BoundaryError) throw error;
@@ -96,12 +100,15 @@ export function signalOf({ signal }: { readonly signal?: AbortSignal }): {
 }
 
 async function send(
-  url: string,
+  root: string,
   { method, path, body, accept }: Call,
-  { token, signal }: { readonly token: string | undefined; readonly signal: AbortSignal },
+  {
+    shown,
+    signal,
+  }: { readonly shown: Readonly<Record<string, string>>; readonly signal: AbortSignal },
 ): Promise<Reply> {
   const encoded = body?.();
-  const response = await fetch(`${url}/api/v1${path}`, {
+  const response = await fetch(`${root}${path}`, {
     method,
     signal,
     // A redirect may lead to another host, which must not see the key.
@@ -109,7 +116,7 @@ async function send(
     headers: {
       accept: accept ?? 'application/json',
       ...(encoded && { 'content-type': encoded.type }),
-      ...(token !== undefined && { 'x-api-key': token }),
+      ...shown,
     },
     ...(encoded && { body: encoded.bytes }),
   });
@@ -125,7 +132,7 @@ async function readReply(response: Response): Promise<Reply> {
     return { status, detail: detailOf(bytes), ...(location !== null && { location }) };
   }
   const type = headers.get('content-type') ?? '';
-  if (type.startsWith('text/')) throw new Error(`a reply of type ${type}`);
+  if (type.startsWith('text/html')) throw new Error(`a reply of type ${type}`);
   if (!type.includes('json')) return { status, bytes, detail: '' };
   return { status, json: JSON.parse(new TextDecoder().decode(bytes)), detail: '' };
 }
@@ -167,10 +174,18 @@ function readDetail(text: string): string | undefined {
   if (typeof json !== 'object' || json === null) return '';
   const { detail, error } = json as { readonly detail?: unknown; readonly error?: unknown };
   if (typeof detail === 'string') return detail;
-  if (!Array.isArray(detail)) return typeof error === 'string' ? error : '';
+  if (!Array.isArray(detail)) return textOf(error);
   return detail
     .map(({ loc, msg }: { readonly loc?: unknown; readonly msg?: unknown }) =>
       [Array.isArray(loc) ? loc.join('.') : '', String(msg)].join(': '),
     )
     .join('; ');
+}
+
+/** Servers of the OpenAI dialect wrap the message of an error. */
+function textOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null || !('message' in error)) {
+    return typeof error === 'string' ? error : '';
+  }
+  return typeof error.message === 'string' ? error.message : '';
 }

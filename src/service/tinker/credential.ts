@@ -3,10 +3,14 @@ import { BoundaryError } from '../../errors.ts';
 
 /** What a client shows at every request. */
 export type Credential = {
-  /** The key, or a token that was had for it; undefined = the server asks for none. */
-  readonly token: (signal: AbortSignal) => Promise<string | undefined>;
+  /** Names and values of headers; none where the server asks for none. */
+  readonly headers: (signal: AbortSignal) => Promise<Readonly<Record<string, string>>>;
   /** After a refusal: has the next request fetch another token. False where there is none to be had. */
   readonly renew: () => boolean;
+};
+
+/** A key, or the token that was had for it. */
+export type KeyCredential = Credential & {
   /** From here on the key is exchanged for tokens that last a while. */
   readonly exchangeKey: () => void;
 };
@@ -18,7 +22,7 @@ const claims = z.object({ exp: z.number() });
 const marginMs = 60_000;
 
 /** @param key a key of the server, or a token of its own making; absent = none is shown */
-export function createCredential(url: string, key: string | undefined): Credential {
+export function createCredential(url: string, key: string | undefined): KeyCredential {
   let isExchanged = false;
   let current: Promise<string> | undefined;
   let endsAt = 0;
@@ -43,8 +47,9 @@ export function createCredential(url: string, key: string | undefined): Credenti
       current = undefined;
       return isExchanged;
     },
-    token: async (signal) => {
-      if (!isExchanged) return key;
+    headers: async (signal) => {
+      if (key === undefined) return {};
+      if (!isExchanged) return { 'x-api-key': key };
       if (current !== undefined && endsAt - Date.now() < marginMs) current = undefined;
       // One for all requests that wait; a failure is forgotten, so that the next one tries again.
       current ??= fetchToken(signal).then(
@@ -54,7 +59,7 @@ export function createCredential(url: string, key: string | undefined): Credenti
           throw error;
         },
       );
-      return current;
+      return { 'x-api-key': await current };
     },
   };
 }

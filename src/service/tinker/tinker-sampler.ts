@@ -1,8 +1,14 @@
 import { BoundaryError } from '../../errors.ts';
-import type { SampleParams, Sampler, Sequence } from '../../types/training-service.ts';
+import type { Sampler } from '../../types/training-service.ts';
 import { checkTokens } from '../local/check-data.ts';
-import { stopRule } from '../local/stop-strings.ts';
 import { awaitResult } from './await-result.ts';
+import {
+  checkPrompt,
+  checkSampled,
+  cutAtStop,
+  type SampledTokens,
+  stopOf,
+} from './check-sample.ts';
 import type { Reply } from './connection.ts';
 import { protobufType } from './encode-data.ts';
 import { decodeSample } from './protobuf.ts';
@@ -19,12 +25,7 @@ export type SamplerSource = {
 };
 
 /** What one `asample` came to. */
-type Sampled = {
-  readonly tokens: Int32Array;
-  readonly logprobs: Float32Array | undefined;
-  readonly stop: 'stop' | 'length';
-  readonly promptLogprobs: Float32Array | undefined;
-};
+type Sampled = SampledTokens & { readonly promptLogprobs: Float32Array | undefined };
 
 export function createTinkerSampler(
   room: ServerRoom,
@@ -47,15 +48,15 @@ export function createTinkerSampler(
     }
   };
   const sample: Sampler['sample'] = async (prompt, params, { signal } = {}) => {
-    checkPrompt(prompt, params, room);
-    const { stopStrings = [], stopTokens, maxTokens: max_tokens, temperature, seed } = params;
-    const isEnd = stopStrings.length === 0 ? undefined : stopRule(stopStrings, room.decode);
+    checkPrompt(prompt, params, room.limits);
+    const { stopTokens, maxTokens: max_tokens, temperature, seed } = params;
+    const isEnd = stopOf(params, room.decode);
     const sampling_params = {
       ...{ max_tokens, temperature, seed, top_k: -1, top_p: 1 },
       ...(stopTokens.length > 0 && { stop: stopTokens }),
     };
     const sampled = await ask({ prompt: modelInput(prompt), sampling_params }, signal);
-    const sequence = sequenceOf(sampled, what);
+    const sequence = checkSampled(sampled, what);
     room.sampling.count(sequence.tokens.length);
     return { ...cutAtStop(sequence, isEnd), version: identity.version };
   };
@@ -73,32 +74,6 @@ export function createTinkerSampler(
 
 function modelInput(tokens: Int32Array) {
   return { chunks: [{ type: 'encoded_text', tokens: [...tokens] }] };
-}
-
-/** Refuses what a server would sample, but of which it would record other numbers than those that training needs. */
-function checkPrompt(prompt: Int32Array, params: SampleParams, { limits }: ServerRoom): void {
-  const refuse = (what: string): never => {
-    throw new BoundaryError('engine', `cannot generate: ${what}`);
-  };
-  const { maxTokens, temperature, topK, topP, minP } = params;
-  if (prompt.length === 0) refuse('the prompt is empty; expected at least one token');
-  checkTokens(prompt, 'the prompt', limits);
-  if (!(maxTokens >= 1)) refuse(`maxTokens is ${maxTokens}; expected at least 1`);
-  if (prompt.length + maxTokens > limits.maxPositions) {
-    refuse(
-      `${prompt.length} tokens of prompt and ${maxTokens} more do not fit the model's ${limits.maxPositions} positions`,
-    );
-  }
-  if (temperature !== 0 && temperature !== 1) {
-    refuse(
-      `the temperature is ${temperature}; servers of this protocol record the log-probabilities of the unscaled distribution alone, so only 1 (or 0, greedy) can be trained on and measured`,
-    );
-  }
-  if ([topK, topP, minP].some((filter) => filter !== undefined)) {
-    refuse(
-      'topK, topP and minP are set; servers of this protocol do not record what a filtered distribution sampled with',
-    );
-  }
 }
 
 async function requestSample({
@@ -149,42 +124,6 @@ function oneOf<Item>(items: readonly Item[], what: string): Item {
   const [first] = items;
   if (first !== undefined) return first;
   throw new BoundaryError('engine', `the server returned no sequence for ${what}`);
-}
-
-/** @throws BoundaryError("engine") for log-probabilities that cannot be what was sampled with */
-function sequenceOf({ tokens, logprobs, stop }: Sampled, what: string): Omit<Sequence, 'version'> {
-  const problem =
-    logprobs === undefined
-      ? 'without log-probabilities'
-      : logprobs.length !== tokens.length
-        ? `of ${tokens.length} tokens with ${logprobs.length} log-probabilities`
-        : !logprobs.every(Number.isFinite)
-          ? 'with log-probabilities that are not finite'
-          : tokens.length > 2 && logprobs.every((each) => each === 0)
-            ? 'whose log-probabilities are all 0, which some servers send where they have none'
-            : undefined;
-  if (problem === undefined && logprobs !== undefined) return { tokens, logprobs, stop };
-  throw new BoundaryError(
-    'engine',
-    `the server returned ${what} ${problem}; it cannot be trained on`,
-  );
-}
-
-/** Ends a sequence with the token that completes a stop string, as the engine of this process does. */
-function cutAtStop(
-  sequence: Omit<Sequence, 'version'>,
-  isEnd: ((tokens: readonly number[]) => boolean) | undefined,
-): Omit<Sequence, 'version'> {
-  if (isEnd === undefined) return sequence;
-  const seen: number[] = [];
-  for (const token of sequence.tokens) {
-    seen.push(token);
-    if (!isEnd(seen)) continue;
-    const { length } = seen;
-    const kept = { tokens: sequence.tokens.slice(0, length) };
-    return { ...kept, logprobs: sequence.logprobs.slice(0, length), stop: 'stop' };
-  }
-  return sequence;
 }
 
 /** One entry per token, the first NaN; some servers leave out the first, which has nothing before it. */

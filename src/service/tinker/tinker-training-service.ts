@@ -5,7 +5,7 @@ import type { Decode } from '../local/stop-strings.ts';
 import { given } from './adam-parameters.ts';
 import { awaitResult } from './await-result.ts';
 import { type Connection, openConnection } from './connection.ts';
-import { type Credential, createCredential } from './credential.ts';
+import { createCredential, type KeyCredential } from './credential.ts';
 import { type Patience, usualPatience } from './patience.ts';
 import { type FixedAdam, type Profile, profiles, type ServerKind } from './profile.ts';
 import {
@@ -55,7 +55,7 @@ export async function createTinkerTrainingService(
   const { server, baseModel, patience = usualPatience, note = () => undefined } = options;
   const url = options.url.replace(/\/+$/, '');
   const credential = createCredential(url, options.apiKey);
-  const connection = openConnection(url, credential, patience);
+  const connection = openConnection({ url, prefix: '/api/v1' }, credential, patience);
   await greet(connection, credential, baseModel);
   const session = await openSession(connection, note);
   const profile = { ...profiles[server], dialect: options.dialect ?? profiles[server].dialect };
@@ -74,7 +74,7 @@ export async function createTinkerTrainingService(
 /** A server trains its own model whatever a client asks for, so the name is compared before anything is trained. */
 async function greet(
   connection: Connection,
-  credential: Credential,
+  credential: KeyCredential,
   baseModel: string,
 ): Promise<void> {
   const configuration = { method: 'POST', path: '/client/config', what: 'client/config' } as const;

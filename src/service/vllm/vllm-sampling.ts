@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { BoundaryError } from '../../errors.ts';
+import type { Policy, Sampler, Ticket, TrainingService } from '../../types/training-service.ts';
+import type { DataLimits } from '../local/check-data.ts';
+import type { Decode } from '../local/stop-strings.ts';
+import { openConnection } from '../tinker/connection.ts';
+import { type Patience, usualPatience } from '../tinker/patience.ts';
+import { refusal } from '../tinker/replies.ts';
+import { jsonBody } from '../tinker/session.ts';
+import { createStopwatch } from '../tinker/stopwatch.ts';
+import { createVllmSampler, type VllmRoom } from './vllm-sampler.ts';
+
+export type VllmSamplingOptions = {
+  /** Where the server listens, without `/v1`. */
+  readonly url: string;
+  /** The base, by the name that the server serves it under. */
+  readonly baseModel: string;
+  /** A folder that this process and the server see under one path. */
+  readonly directory: string;
+  readonly limits: DataLimits;
+  readonly apiKey?: string;
+  readonly decode?: Decode;
+  readonly patience?: Patience;
+};
+
+/** Versions of a policy that the server keeps: the newest, and the one that is still being sampled. */
+const keptVersions = 2;
+
+/** A completion is answered when it is whole. */
+const usual: Patience = { ...usualPatience, requestMs: 10 * 60_000 };
+
+/**
+ * The same service with vLLM as its sampler: what a policy publishes is written as a PEFT folder and loaded there under
+ * a name of its own, `agent@step`, so that a sampler keeps its weights while training goes on.
+ */
+export function withVllmSampling(
+  trainer: TrainingService,
+  options: VllmSamplingOptions,
+): TrainingService {
+  const { apiKey, patience = usual } = options;
+  const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  const credential = { headers: async () => headers, renew: () => false };
+  const place = { url: options.url.replace(/\/+$/, ''), prefix: '/v1' };
+  const room: VllmRoom = {
+    connection: openConnection(place, credential, patience),
+    limits: options.limits,
+    decode: options.decode,
+    sampling: createStopwatch(),
+  };
+  // A server outlives runs, and would take another run's `solver@3` for this one's.
+  const run = randomUUID().slice(0, 8);
+  const policies = new Set<VllmPolicy>();
+  return {
+    createPolicy: async (wanted) => {
+      const policy = new VllmPolicy(await trainer.createPolicy(wanted), room, {
+        directory: resolve(options.directory, run),
+        run,
+      });
+      policies.add(policy);
+      return policy;
+    },
+    baseSampler: async () => {
+      const source = { model: options.baseModel, check: () => undefined };
+      return createVllmSampler(room, { policyId: undefined, version: 0 }, source);
+    },
+    counters: () => ({
+      ...trainer.counters(),
+      sampledTokens: room.sampling.tokens(),
+      sampleSeconds: room.sampling.seconds(),
+    }),
+    close: async () => {
+      for (const policy of policies) await policy.close();
+      await rm(resolve(options.directory, run), { recursive: true, force: true });
+      await trainer.close();
+    },
+  };
+}
+
+type Loaded = { readonly name: string; readonly directory: string; readonly version: number };
+
+class VllmPolicy implements Policy {
+  readonly id: string;
+  readonly #trainer: Policy;
+  readonly #room: VllmRoom;
+  readonly #place: { readonly directory: string; readonly run: string };
+  /** Oldest first. */
+  #loaded: Loaded[] = [];
+  #publishing: Promise<unknown> = Promise.resolve();
+  #written = 0;
+
+  constructor(
+    trainer: Policy,
+    room: VllmRoom,
+    place: { readonly directory: string; readonly run: string },
+  ) {
+    this.id = trainer.id;
+    this.#trainer = trainer;
+    this.#room = room;
+    this.#place = place;
+  }
+
+  readonly version: Policy['version'] = () => this.#trainer.version();
+  readonly forward: Policy['forward'] = (data) => this.#trainer.forward(data);
+  readonly forwardBackward: Policy['forwardBackward'] = (data, loss) =>
+    this.#trainer.forwardBackward(data, loss);
+  readonly optimStep: Policy['optimStep'] = (adam) => this.#trainer.optimStep(adam);
+  readonly saveState: Policy['saveState'] = (directory) => this.#trainer.saveState(directory);
+  readonly exportAdapter: Policy['exportAdapter'] = (directory) =>
+    this.#trainer.exportAdapter(directory);
+
+  /** Both are queued at once, so the files are of the version that the trainer's own sampler has. */
+  readonly publish = (): Ticket<Sampler> => {
+    const own = this.#trainer.publish();
+    const directory = join(this.#place.directory, `${this.id}-${++this.#written}`);
+    const written = this.#trainer.exportAdapter(directory);
+    // Loading may wait for the one before it.
+    written.catch(() => undefined);
+    const result = this.#publishing.then(async () => {
+      const { version } = await own.result;
+      await written;
+      return this.#samplerOf(await this.#load(version, directory));
+    });
+    this.#publishing = result.catch(() => undefined);
+    return { submitted: own.submitted, result };
+  };
+
+  readonly close = async (): Promise<void> => {
+    for (const loaded of this.#loaded.splice(0)) await this.#unload(loaded);
+    await this.#trainer.close();
+  };
+
+  async #load(version: number, directory: string): Promise<Loaded> {
+    const known = this.#loaded.find((each) => each.version === version);
+    if (known !== undefined) {
+      await rm(directory, { recursive: true, force: true });
+      return known;
+    }
+    const name = `${this.id}@${version}.${this.#place.run}`;
+    const what = `load_lora_adapter ${name}`;
+    const reply = await this.#room.connection.call({
+      ...{ method: 'POST', path: '/load_lora_adapter', what },
+      body: jsonBody({ lora_name: name, lora_path: directory }),
+    });
+    // A first try may have been done and its answer lost.
+    const isThere = reply.status < 400 || /already (been )?loaded/.test(reply.detail);
+    if (!isThere) throw refusal(reply, what);
+    const loaded = { name, directory, version };
+    this.#loaded.push(loaded);
+    for (const old of this.#loaded.splice(0, this.#loaded.length - keptVersions)) {
+      await this.#unload(old);
+    }
+    return loaded;
+  }
+
+  /** What cannot be unloaded is pushed out by newer ones; a server that is gone has none. */
+  async #unload({ name, directory }: Loaded): Promise<void> {
+    const { connection } = this.#room;
+    const call = {
+      method: 'POST',
+      path: '/unload_lora_adapter',
+      what: `unloading ${name}`,
+    } as const;
+    const body = jsonBody({ lora_name: name });
+    await connection.attempt({ ...call, body }, connection.patience.farewellMs);
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  #samplerOf(loaded: Loaded): Sampler {
+    const { version } = loaded;
+    const check = () => {
+      if (this.#loaded.includes(loaded)) return;
+      throw new BoundaryError(
+        'engine',
+        `version ${version} of policy "${this.id}" was unloaded from the vLLM server, which keeps the newest ${keptVersions}; publish again`,
+      );
+    };
+    const source = { model: loaded.name, check };
+    return createVllmSampler(this.#room, { policyId: this.id, version }, source);
+  }
+}

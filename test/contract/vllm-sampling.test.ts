@@ -1,0 +1,55 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
+import { withVllmSampling } from '../../src/service/vllm/vllm-sampling.ts';
+import { hasty } from '../support/tinker-server/hasty.ts';
+import { testEngine } from '../support/tinker-server/with-server.ts';
+import { startVllmServer } from '../support/vllm-server.ts';
+import { contractModel } from './contract-model.ts';
+import { describeTrainingService } from './training-service.ts';
+import { params, prompt, samplerOf, teach } from './training-service-lesson.ts';
+
+const { vocabSize, maxPositions } = contractModel;
+
+async function open() {
+  const directory = await mkdtemp(join(tmpdir(), 'teamtune-vllm-'));
+  const server = await startVllmServer(testEngine, { baseModel: 'tiny' });
+  const service = withVllmSampling(await createLocalTrainingService(testEngine), {
+    ...{ url: server.url, baseModel: 'tiny', directory, patience: hasty },
+    limits: { vocabSize, maxPositions },
+  });
+  const close = async () => {
+    await service.close();
+    await server.close();
+    await rm(directory, { recursive: true });
+  };
+  return { service: { ...service, close }, server, directory };
+}
+
+describeTrainingService('the engine of this process with vLLM as its sampler', {
+  create: async () => (await open()).service,
+  ...{ vocabSize, maxPositions },
+});
+
+test('the newest two versions of a policy stay on the server, under names of their own, and none in the end', async () => {
+  const { service, server, directory } = await open();
+  const policy = await service.createPolicy({ id: 'solver', seed: 1, rank: 4 });
+  const first = await samplerOf(policy);
+  for (let step = 0; step < 2; step++) {
+    await teach(policy);
+    await samplerOf(policy);
+  }
+  const names = server.adapters().map((name) => name.replace(/\.\w+$/, ''));
+  expect(names).toEqual(['solver@1', 'solver@2']);
+  await expect(first.sample(prompt, params)).rejects.toThrow(/version 0 .* was unloaded/);
+  await expect(
+    (await samplerOf(policy)).sample(prompt, { ...params, temperature: 0.5 }),
+  ).rejects.toThrow(/temperature is 0.5/);
+  await policy.close();
+  expect(server.adapters()).toEqual([]);
+  const [run = ''] = await readdir(directory);
+  expect(await readdir(join(directory, run))).toEqual([]);
+  await service.close();
+});
