@@ -94,6 +94,7 @@ describe('parseModelConfig', () => {
     [{ layer_types: ['full_attention', 'sliding_attention'] }, /"sliding_attention"/],
     [{ rope_scaling: { rope_type: 'yarn', factor: 4 } }, /rope type "yarn"/],
     [{ rope_scaling: { type: 'linear' } }, /needs a number factor/],
+    [{ rope_parameters: { full_attention: { rope_theta: 1e6 } } }, /of type "full_attention"/],
     [{ rope_parameters: { partial_rotary_factor: 0.5 } }, /partial_rotary_factor 0.5/],
     [{ quantization_config: { bits: 4 } }, /quantised/],
     [{ torch_dtype: 'float64' }, /dtype "float64"/],

@@ -205,6 +205,13 @@ function biasesOf(
 function parseRope(raw: RawConfig, where: string): RopeScaling {
   const rope = raw.rope_parameters ?? raw.rope_scaling;
   if (rope === undefined || rope === null) return { kind: 'none' };
+  const layerType = Object.entries(rope).find(([, value]) => isPlainObject(value));
+  if (layerType !== undefined) {
+    throw new BoundaryError(
+      'engine',
+      `${where}: rotary positions of their own for layers of type "${layerType[0]}" are not supported`,
+    );
+  }
   const partial = rope.partial_rotary_factor ?? 1;
   if (partial !== 1) {
     throw new BoundaryError(
@@ -228,6 +235,10 @@ function parseRope(raw: RawConfig, where: string): RopeScaling {
     'engine',
     `${where}: rope type "${kind}" is not supported; supported are default, linear and llama3`,
   );
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function ropeNumber(
