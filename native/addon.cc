@@ -273,10 +273,11 @@ napi_value traced_heads(const Call& call) {
 // (logits, targets) -> [log-probabilities, entropies]
 napi_value traced_choice(const Call& call) { return hold_all(call, traced::Choose::apply(call.tensor(0), call.tensor(1))); }
 
-// (input, weight, bias or residual or 0, a, b, scale) -> handle
+// (input, weight, bias or residual or 0, a, b, factors or 0, scale) -> handle
 napi_value lora_linear(const Call& call) {
   return hold(call.env, traced::LoraLinear::apply(call.tensor(0), call.tensor(1), optional_tensor(call, 2), call.tensor(3),
-                                                  call.tensor(4), to_double(call.env, call.values[5])));
+                                                  call.tensor(4), optional_tensor(call, 5),
+                                                  to_double(call.env, call.values[6])));
 }
 
 struct Export {

@@ -207,18 +207,21 @@ struct LowRankProducts {
 
 /**
  * input [rows, inputs], weight [outputs, inputs], added (a residual [rows, outputs], a bias [outputs]) or none, a
- * [rank, inputs], b [rank, outputs], scale → added + input · weightᵀ + scale · (input · aᵀ) · b. Any dtype and device.
+ * [rank, inputs], b [rank, outputs], factors [rows, rank] or none, scale → added + input · weightᵀ + scale ·
+ * (input · aᵀ · factors) · b. Any dtype and device.
  *
  * The parts of the input's gradient add up where the first stands, without a sum of their own.
  */
 struct LoraLinear : public Function<LoraLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
-                            const OptionalTensor& added, const at::Tensor& a, const at::Tensor& b, double scale) {
+                            const OptionalTensor& added, const at::Tensor& a, const at::Tensor& b,
+                            const OptionalTensor& factors, double scale) {
     const at::Tensor output = added.has_value() ? at::addmm(*added, input, weight.t()) : at::mm(input, weight.t());
     const LowRankProducts products(input, output);
-    const at::Tensor inner = products.reduce(input, a);
+    at::Tensor inner = products.reduce(input, a);
+    if (factors.has_value()) inner.mul_(*factors);
     output.addmm_(inner, b, 1, scale);
-    context->save_for_backward({input, weight, a, b, inner});
+    context->save_for_backward({input, weight, a, b, inner, factors.has_value() ? *factors : at::Tensor()});
     context->saved_data["scale"] = scale;
     context->saved_data["added_dims"] = added.has_value() && added->requires_grad() ? added->dim() : int64_t{0};
     context->saved_data["needs_input"] = input.requires_grad();
@@ -232,7 +235,8 @@ struct LoraLinear : public Function<LoraLinear> {
     const at::Tensor gradient = gradients[0].contiguous();
     const LowRankProducts products(input, gradient);
     const double scale = context->saved_data["scale"].toDouble();
-    const at::Tensor of_inner = products.reduce(gradient, b).mul_(scale);
+    at::Tensor of_inner = products.reduce(gradient, b).mul_(scale);
+    if (saved[5].defined()) of_inner.mul_(saved[5]);
     at::Tensor of_input, of_weight, of_added;
     if (context->saved_data["needs_input"].toBool()) of_input = at::mm(gradient, weight).addmm_(of_inner, a);
     if (context->saved_data["needs_weight"].toBool()) of_weight = at::mm(gradient.t(), input);
@@ -240,7 +244,7 @@ struct LoraLinear : public Function<LoraLinear> {
     if (added_dims == 1) of_added = gradient.sum(0);
     if (added_dims == 2) of_added = gradient;
     const at::Tensor of_a = products.outer(of_inner, input), of_b = products.outer(inner, gradient).mul_(scale);
-    return {of_input, of_weight, of_added, of_a, of_b, at::Tensor()};
+    return {of_input, of_weight, of_added, of_a, of_b, at::Tensor(), at::Tensor()};
   }
 };
 

@@ -4,7 +4,7 @@ import { aten } from './aten.ts';
 import { requireGrad } from './autograd.ts';
 import type { ModelConfig } from './model-config.ts';
 import { linearShapes } from './model-folder.ts';
-import { add, concat, convert, indexSelect, linear, multiply, transpose, zeros } from './ops.ts';
+import { add, concat, convert, indexSelect, linear, transpose, zeros } from './ops.ts';
 import { keep } from './scope.ts';
 import { type Device, type DType, indexTensor, type Tensor, tensorOf } from './tensor.ts';
 import { loraLinear } from './traced-pass.ts';
@@ -267,13 +267,11 @@ export function productOf(
   const { input, weight, bias, residual } = base;
   const lora = rows?.bank.layers[place.layer]?.[place.group];
   if (rows === undefined || lora === undefined) return baseProduct(base);
-  const factors = factorsFor(rows, lora);
-  if (typeof factors === 'number' && (bias === undefined || residual === undefined)) {
-    const added = bias ?? residual;
-    return loraLinear({ input, weight, added }, { a: lora.a, b: lora.b, scale: factors });
+  const pair = { a: lora.a, b: lora.b, factors: factorsFor(rows, lora) };
+  if (bias === undefined || residual === undefined) {
+    return loraLinear({ input, weight, added: bias ?? residual }, pair);
   }
-  const inner = multiply(linear(input, lora.a), factors);
-  return aten('addmm', baseProduct(base), inner, lora.b);
+  return add(loraLinear({ input, weight, added: bias }, pair), residual);
 }
 
 function baseProduct({ input, weight, bias, residual }: BaseProduct): Tensor {

@@ -90,7 +90,7 @@ type Addon = {
   readonly loraLinear: (
     ...args: [
       ...base: [input: number, weight: number, added: number],
-      ...lora: [a: number, b: number, scale: number],
+      ...lora: [a: number, b: number, factors: number, scale: number],
     ]
   ) => number;
 };

@@ -62,21 +62,24 @@ export function tracedChoice(
 }
 
 /**
- * added + input · weightᵀ + scale · (input · aᵀ) · b, of any dtype on any device: the parts of the input's gradient add up
+ * added + input · weightᵀ + factors · (input · aᵀ) · b, of any dtype on any device: the parts of the input's gradient add up
  * where the first stands.
  *
- * @param added a residual [rows, outputs], or a bias [outputs]
+ * @param base.added a residual [rows, outputs], or a bias [outputs]
+ * @param lora.factors one number, or [rows, rank]: what the inner columns are multiplied by
  */
 export function loraLinear(
   base: { readonly input: Tensor; readonly weight: Tensor; readonly added: Tensor | undefined },
-  lora: { readonly a: Tensor; readonly b: Tensor; readonly scale: number },
+  lora: { readonly a: Tensor; readonly b: Tensor; readonly factors: number | Tensor },
 ): Tensor {
   const { input, weight, added } = base;
+  const { a, b, factors } = lora;
+  const [each, scale] = typeof factors === 'number' ? [0, factors] : [factors.handle, 1];
   return new Tensor(
     callNative(
       'loraLinear',
       ...([input.handle, weight.handle, added?.handle ?? 0] as const),
-      ...([lora.a.handle, lora.b.handle, lora.scale] as const),
+      ...([a.handle, b.handle, each, scale] as const),
     ),
   );
 }
