@@ -16,6 +16,7 @@ const floors = [
     'wire-coach.ts',
     'wire-method.ts',
     'wire-service.ts',
+    'wire-models.ts',
     'wire-settings.ts',
     'create-sandbox.ts',
   ],

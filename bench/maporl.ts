@@ -30,8 +30,8 @@ import {
 } from './support/arms.ts';
 import { root } from './support/places.ts';
 
-/** Of the arms that learn to collaborate; those that are expected not to get more, so that they cannot blame the time. */
-const [shortly, long] = [40, 75];
+/** Of agents trained together, and of one agent alone, whose reasons to stop sharing are weak and take longer. */
+const [together, alone] = [40, 75];
 const bases: readonly BaseChoice[] = [{}, { architecture: 'llama', seed: 1 }];
 const held = { a0: 0, a1: 0, b0: 0.25, b1: 0.25 };
 
@@ -44,16 +44,16 @@ type Arm = {
 
 /** `b-only` is the other half of `paired`. */
 const arms = {
-  'a-only': { steps: long, frozen: ['B'], method: { turnDiscount: 1 } },
-  'b-only': { steps: long, frozen: ['A'], method: { turnDiscount: 1 } },
-  'co-trained': { steps: shortly, method: { turnDiscount: 1 } },
-  'g03-b0': { steps: long, method: { turnDiscount: 0.3 } },
-  'g03-b25': { steps: shortly, method: { turnDiscount: 0.3, incentives: held } },
+  'a-only': { steps: alone, frozen: ['B'], method: { turnDiscount: 1 } },
+  'b-only': { steps: alone, frozen: ['A'], method: { turnDiscount: 1 } },
+  'co-trained': { steps: together, method: { turnDiscount: 1 } },
+  'g03-b0': { steps: together, method: { turnDiscount: 0.3 } },
+  'g03-b25': { steps: together, method: { turnDiscount: 0.3, incentives: held } },
   'g03-inverted': {
-    steps: long,
+    steps: together,
     method: { turnDiscount: 0.3, incentives: held, influenceSign: 'inverted' },
   },
-  'co-critic': { steps: shortly, method: { turnDiscount: 1, critic: {} } },
+  'co-critic': { steps: together, method: { turnDiscount: 1, critic: {} } },
 } satisfies Record<string, Arm>;
 
 type ArmName = keyof typeof arms;
@@ -124,7 +124,7 @@ async function paired(place: Place): Promise<Figures> {
   const directory = directoryOf('paired', place);
   if (!isEvaluated(directory, 'evaluation')) {
     const { directory: checkpoint } = await saveCheckpoint({
-      ...{ directory, step: long, keep: 2 },
+      ...{ directory, step: alone, keep: 2 },
       write: async (folder) => {
         for (const [agent, arm] of [['A', 'a-only'] as const, ['B', 'b-only'] as const]) {
           const { directory: from = '' } = latestCheckpoint(directoryOf(arm, place)) ?? {};

@@ -27,6 +27,7 @@ import {
   wireCoach,
 } from './wire-coach.ts';
 import { freeMethodKeys, wireMethod } from './wire-method.ts';
+import { openOwnModels, openReference } from './wire-models.ts';
 import { createService, freeServiceKeys } from './wire-service.ts';
 import { criticOf, settingsOf } from './wire-settings.ts';
 import { gradersOf, readTasks } from './wire-tasks.ts';
@@ -133,12 +134,12 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     closers.unshift(workspaces.close);
     const restored = resume ? await restorePoint(run, watch.note) : undefined;
     const folder = restored?.directory ?? parts.checkpoint;
-    const policies = await createPolicies(service, config, folder);
-    const seed = seedFor(config.seed, 'reference');
-    // Some servers have adapters of one rank only.
-    const rank = config.service === 'local' ? 1 : config.adapter.rank;
-    const reference = await service.createPolicy({ id: 'reference', seed, rank });
+    const own = await openOwnModels(config, (close) => closers.unshift(close));
+    const serviceOf = (agent: string) => own?.get(agent)?.service ?? service;
+    const policies = await createPolicies(serviceOf, config, folder);
+    const reference = await openReference(service, config);
     const training: Training = {
+      ...(own && { ownModels: own }),
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
       ...{ coach },
       ...{ ...gradersOf(config), tasks, heldOut, settings: settingsOf(config), watch },
@@ -240,7 +241,7 @@ function toolsOf(config: RunConfig): Promise<OpenTools> {
 const sharedPolicy = 'shared';
 
 async function createPolicies(
-  service: TrainingService,
+  serviceOf: (agent: string) => TrainingService,
   config: RunConfig,
   checkpoint: string | undefined,
 ): Promise<ReadonlyMap<string, Policy>> {
@@ -254,7 +255,7 @@ async function createPolicies(
     const seed = seedFor(config.seed, 'adapter', id);
     const shape = { rank, alpha, ...(targets && { targets }) };
     const valueHead = criticOf(config) !== undefined;
-    return service.createPolicy({ id, seed, valueHead, ...shape, ...from });
+    return serviceOf(id).createPolicy({ id, seed, valueHead, ...shape, ...from });
   };
   const common = shared ? await open(sharedPolicy) : undefined;
   const policies = new Map<string, Policy>();

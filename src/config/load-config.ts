@@ -27,6 +27,8 @@ const pathKeys = [
 ];
 /** Its entries are paths too, one for each named set. */
 const setsKey = 'tasks.heldOut';
+/** Its entries, too, one for each agent with a model of its own. */
+const modelsKey = 'model.agents';
 const budgetKey = 'coaching.budget';
 
 function resolvePath(key: string, directory: string, value: string): string {
@@ -95,10 +97,12 @@ function checkAgents(config: RunConfig, known: readonly string[], where: string)
   const { team, training, coaching, adapter, method } = config;
   const shown = Array.isArray(coaching.showAnswer) ? coaching.showAnswer : [];
   const { frozen = [] } = training;
+  const ownModels = Object.keys(config.model.agents ?? {});
   const named = {
     'training.frozen': frozen,
     'coaching.showAnswer': shown,
     'method.payoffs': payoffNames(config),
+    'model.agents': ownModels,
     'method.dpo.agents': method.kind === 'malt' ? (method.dpo.agents ?? []) : [],
   };
   const fault = (message: string) => new BoundaryError('config', `${where}: ${message}`);
@@ -111,6 +115,11 @@ function checkAgents(config: RunConfig, known: readonly string[], where: string)
   if (agentNames(team).every((agent) => frozen.includes(agent))) {
     throw fault(
       'training.frozen names every agent, so nothing is trained; use `teamtune evaluate`',
+    );
+  }
+  if (adapter.shared && ownModels.length > 0) {
+    throw fault(
+      'model.agents names agents with models of their own, which cannot share an adapter; set adapter.shared=false',
     );
   }
   if (!adapter.shared || frozen.length === 0) return;
@@ -173,11 +182,13 @@ function resolvePaths(tree: Tree, directory: string): Tree {
     if (holder && typeof value === 'string') holder[last] = resolvePath(key, directory, value);
   }
   if (typeof tree.coach === 'string') tree.coach = resolvedCoach(tree.coach, directory);
-  const [holder, last] = holderOf(tree, setsKey);
-  const sets = holder?.[last];
-  if (!isPlain(sets)) return tree;
-  for (const [name, source] of Object.entries(sets)) {
-    if (typeof source === 'string') sets[name] = resolve(directory, source);
+  for (const key of [setsKey, modelsKey]) {
+    const [holder, last] = holderOf(tree, key);
+    const named = holder?.[last];
+    if (!isPlain(named)) continue;
+    for (const [name, source] of Object.entries(named)) {
+      if (typeof source === 'string') named[name] = resolve(directory, source);
+    }
   }
   return tree;
 }
@@ -229,7 +240,8 @@ function openedMethod(method: unknown, [, group = '', inner]: readonly string[])
 }
 
 function isPathKey(key: string): boolean {
-  return pathKeys.includes(key) || key.startsWith(`${setsKey}.`);
+  const isNamed = [setsKey, modelsKey].some((named) => key.startsWith(`${named}.`));
+  return pathKeys.includes(key) || isNamed;
 }
 
 function parseValue(text: string): unknown {

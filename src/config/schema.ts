@@ -137,6 +137,8 @@ export function heldOutSets(
 const model = z.strictObject({
   /** Hugging Face folder: config.json, *.safetensors, tokenizer.json, chat template. */
   path: z.string(),
+  /** Agent → folder of another model that it plays; absent = all play the same. */
+  agents: z.record(z.string(), z.string()).optional(),
   /** Where tensors live. */
   device: z
     .string()

@@ -5,7 +5,7 @@ import { tasksFrom } from '../task/task-order.ts';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Policy } from '../types/training-service.ts';
-import type { Action, Trajectory } from '../types/trajectory.ts';
+import type { Trajectory } from '../types/trajectory.ts';
 import { actionPart, datumOf } from '../update/assemble-data.ts';
 import { updatePolicy } from '../update/update-policy.ts';
 import { coachMetrics } from './coach-metrics.ts';
@@ -60,9 +60,9 @@ export async function policyGradientStep(
     ...agentMetrics(judged, [...policies.keys()]),
     ...(isCoached ? coachMetrics(training, stage.scope, judged) : {}),
     ...learned,
-    'live-tensors': training.service.counters().liveTensors ?? 0,
+    'live-tensors': countersOf(training).liveTensors ?? 0,
     'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
-    ...memoryMetrics(training.service.counters()),
+    ...memoryMetrics(countersOf(training)),
     'play-seconds': playSeconds,
     seconds: (performance.now() - started) / 1000,
   };
@@ -81,11 +81,22 @@ export async function learnFrom(
   },
 ): Promise<Metrics> {
   training.watch.waiting('the update', 0, training.policies.size);
-  const referenceLogprobs = await scoreUnderReference(training.reference, trajectories);
+  const referenceLogprobs = await scoreUnderReference(training, trajectories);
   training.run.rescores.recordReferences(referenceLogprobs);
   const values = await criticValues(training, trajectories);
   const { credited, metrics } = assign({ referenceLogprobs, values });
   return { ...metrics, ...(await updateAll(training, step, credited)) };
+}
+
+/** Of all engines together. */
+function countersOf({ service, ownModels }: Training): Readonly<Record<string, number>> {
+  const own = [...(ownModels?.values() ?? [])];
+  const services = new Set([service, ...own.map((model) => model.service)]);
+  const sums: Record<string, number> = {};
+  for (const counters of [...services].map((each) => each.counters())) {
+    for (const [name, value] of Object.entries(counters)) sums[name] = (sums[name] ?? 0) + value;
+  }
+  return sums;
 }
 
 /** Where the engine says: memory of `weights`, `adapters`, `optimizers`, `cache` and `activations`, in MiB. */
@@ -103,17 +114,23 @@ function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
   return Object.fromEntries(known);
 }
 
-/** Log-probability of every sampled token under the reference policy, by action id. */
+/** Log-probability of every sampled token under the reference policy of its agent's model, by action id. */
 async function scoreUnderReference(
-  reference: Policy,
+  { reference, ownModels }: Training,
   trajectories: readonly Trajectory[],
 ): Promise<ReadonlyMap<string, Float32Array>> {
   const actions = trajectories.flatMap(({ failure, actions: played }) => (failure ? [] : played));
-  if (actions.length === 0) return new Map();
-  const { logprobs } = await reference.forward(actions.map(datumOf)).result;
-  const entryOf = (action: Action, row: number) =>
-    [action.id, actionPart(action, logprobs[row] as Float32Array)] as const;
-  return new Map(actions.map(entryOf));
+  const scored = new Map<string, Float32Array>();
+  const byReference = Map.groupBy(actions, ({ agent }) => {
+    return ownModels?.get(agent)?.reference ?? reference;
+  });
+  for (const [policy, own] of byReference) {
+    const { logprobs } = await policy.forward(own.map(datumOf)).result;
+    for (const [row, action] of own.entries()) {
+      scored.set(action.id, actionPart(action, logprobs[row] as Float32Array));
+    }
+  }
+  return scored;
 }
 
 /** What each trained agent's critic predicts before every sampled token, by action id; empty where there are no critics. */

@@ -18,6 +18,8 @@ export type Training = {
   readonly team: Team;
   readonly service: TrainingService;
   readonly tokenizer: Tokenizer;
+  /** Agents that play another model than the run's; absent = none does. */
+  readonly ownModels?: ReadonlyMap<string, OwnModel>;
   readonly tools: ReadonlyMap<string, Tool>;
   readonly workspaces: Workspaces;
   /** Agent name → its policy; agents that share one are all mapped to it. */
@@ -43,6 +45,13 @@ export type GradeFiles = (
   trajectory: Trajectory,
   files?: WorkspaceFiles,
 ) => Promise<Outcome>;
+
+/** A model that single agents play, with its own reference for KL. */
+export type OwnModel = {
+  readonly service: TrainingService;
+  readonly tokenizer: Tokenizer;
+  readonly reference: Policy;
+};
 
 /** Tasks that are only evaluated on; a name where there are several such sets. */
 export type HeldOutSet = { readonly name?: string; readonly tasks: readonly Task[] };
@@ -124,11 +133,14 @@ export function createStage(
     readonly filters?: SampleFilters;
   },
 ): OpenStage {
-  const { run, settings } = training;
+  const { run, settings, ownModels } = training;
+  const own =
+    ownModels && [...ownModels].map(([agent, { tokenizer }]) => [agent, tokenizer] as const);
   const finished = run.actionsOf(at.scope).map((action) => [action.id, action] as const);
   return {
     team: training.team,
     tokenizer: training.tokenizer,
+    ...(own && { ownTokenizers: new Map(own) }),
     tools: training.tools,
     workspaces: training.workspaces,
     seed: settings.seed,

@@ -28,6 +28,8 @@ export type Stage = {
   /** Agent name → the sampler of its policy. */
   readonly samplers: ReadonlyMap<string, Sampler>;
   readonly tokenizer: Tokenizer;
+  /** Of agents that play another model; absent = none does. */
+  readonly ownTokenizers?: ReadonlyMap<string, Tokenizer>;
   readonly tools: ReadonlyMap<string, Tool>;
   readonly workspaces: Workspaces;
   readonly temperature: number;
@@ -189,7 +191,7 @@ function createAgent(play: Play, name: string): Agent {
     const call = `${name}.${asked++}`;
     const before = play.actions.at(-1)?.id;
     const previous = options.continue ? conversation : undefined;
-    let current = openConversation(play.stage, declaration, message, previous);
+    let current = openConversation(play.stage, name, message, previous);
     const actions: Action[] = [];
     let toolOutput: string | undefined;
     const turns = Math.min(declaration.maxTurns ?? 1, options.maxTurns ?? Number.POSITIVE_INFINITY);
@@ -203,7 +205,7 @@ function createAgent(play: Play, name: string): Agent {
       if (action.toolResults.length === 0) break;
       toolOutput = formatToolResults(action.toolResults);
       const reply: Message = { role: 'tool', content: toolOutput };
-      current = extendConversation(play.stage.tokenizer, current, [reply]);
+      current = extendConversation(tokenizerOf(play.stage, name), current, [reply]);
     }
     conversation = current;
     const text = actions.at(-1)?.text ?? '';
@@ -228,13 +230,14 @@ function ownerOfNext({ stage, id, task, sample, actions }: Play): string {
 
 function openConversation(
   stage: Stage,
-  declaration: AgentDeclaration,
+  agent: string,
   message: string,
   previous: Conversation | undefined,
 ): Conversation {
   const asked: Message = { role: 'user', content: message };
-  if (previous) return extendConversation(stage.tokenizer, previous, [asked]);
-  const { tokenizer } = stage;
+  const tokenizer = tokenizerOf(stage, agent);
+  if (previous) return extendConversation(tokenizer, previous, [asked]);
+  const declaration = stage.team.agents[agent] as AgentDeclaration;
   const { instructions, tools } = tellOfTools(declaration, stage.tools, tokenizer.takesTools);
   const messages: Message[] = instructions
     ? [{ role: 'system', content: instructions }, asked]
@@ -279,7 +282,7 @@ async function takeAction(
   const turn = takePosition(play, id);
   refuseForkInTime(play, turn);
   const sampled = await sampleAction(play, agent, { id, observation });
-  const observationText = play.stage.tokenizer.decode(observation);
+  const observationText = tokenizerOf(play.stage, agent).decode(observation);
   const isThinking = observationText.trimEnd().endsWith('<think>');
   const declaration = play.stage.team.agents[agent] as AgentDeclaration;
   const said = { agent, ...sampled, isThinking, allowed: declaration.tools ?? [] };
@@ -360,6 +363,7 @@ async function sampleAction(
   at: { readonly id: string; readonly observation: Int32Array },
 ): Promise<SampledAction> {
   const { stage } = play;
+  const tokenizer = tokenizerOf(stage, agent);
   const sampler = stage.samplers.get(agent) as Sampler;
   const seed = seedFor(stage.seed, at.id);
   const { maxTokens, stopStrings } = stage.team.agents[agent] as AgentDeclaration;
@@ -368,14 +372,19 @@ async function sampleAction(
     maxTokens: Math.min(maxTokens, stage.maxActionTokens),
     temperature: stage.temperature,
     seed,
-    stopTokens: stage.tokenizer.eosTokenIds,
+    stopTokens: tokenizer.eosTokenIds,
     ...(stopStrings && { stopStrings }),
   };
   const { version, ...sampled } = await sampler.sample(at.observation, params, {
     signal: play.signal,
   });
   const policy = { id: sampler.policyId ?? 'base', version };
-  return { policy, seed, ...sampled, text: textOf(stage.tokenizer, sampled.tokens) };
+  return { policy, seed, ...sampled, text: textOf(tokenizer, sampled.tokens) };
+}
+
+/** The one that the agent's model was trained with. */
+function tokenizerOf({ tokenizer, ownTokenizers }: Stage, agent: string): Tokenizer {
+  return ownTokenizers?.get(agent) ?? tokenizer;
 }
 
 /** Without the token that ended it; a stop string stays. */
