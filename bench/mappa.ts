@@ -39,8 +39,8 @@ type Arm = {
 const arms: Readonly<Record<string, Arm>> = {
   outcome: { source: 'outcome', steps: 120 },
   coach: { source: 'coach', steps: 60 },
-  'coach-flipped': { source: 'coach', steps: 60, coach: { flipProbability: 0.2 } },
-  'coach-biased': { source: 'coach', steps: 60, coach: { fixedScores: { executor: 8 } } },
+  'coach-flipped': { source: 'coach', steps: 40, coach: { flipProbability: 0.2 } },
+  'coach-biased': { source: 'coach', steps: 40, coach: { fixedScores: { executor: 8 } } },
 };
 
 type Result = { readonly curve: readonly Point[]; readonly alarms: readonly string[] };

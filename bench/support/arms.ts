@@ -83,13 +83,13 @@ export function readRun<Result>(directory: string, read: (run: Run) => Result): 
 export function printArms(arms: ReadonlyMap<string, readonly number[]>, json: boolean): void {
   const summaries = [...arms].map(([name, seeds]) => {
     const { mean, low, high } = summarize(seeds);
-    return [name, { mean, interval: [low, high], seeds }] as const;
+    // One run says nothing of how runs differ.
+    return [name, { mean, interval: seeds.length < 2 ? null : [low, high], seeds }] as const;
   });
   for (const [name, { mean, interval, seeds }] of summaries) {
-    const numbers = [mean, ...interval].map((number) => number.toPrecision(3));
-    console.log(
-      `${name.padEnd(14)} ${numbers[0]} (${numbers[1]} to ${numbers[2]}), ${seeds.length} runs`,
-    );
+    const numbers = [mean, ...(interval ?? [])].map((number) => number.toPrecision(3));
+    const between = interval === null ? 'no interval' : `${numbers[1]} to ${numbers[2]}`;
+    console.log(`${name.padEnd(14)} ${numbers[0]} (${between}), ${seeds.length} runs`);
   }
   if (json) console.log(JSON.stringify({ arms: Object.fromEntries(summaries) }));
 }

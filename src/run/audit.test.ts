@@ -79,3 +79,12 @@ test('a trend is the change along the least-squares line', () => {
   expect(zigzag?.change).toBeCloseTo((5 * 1.5) / 17.5, 12);
   expect(zigzag?.low).toBeLessThan(0);
 });
+
+test('an agent that always gets the same points is named, unless there are few or the team is always right', () => {
+  const judged = (actions: number, isRight: (at: number) => boolean) =>
+    coachAlarms(Array.from({ length: actions }, (_, at) => action(at, { correct: isRight(at) })));
+  const kinds = judged(50, (at) => at % 2 === 0).map(({ kind, agent }) => [kind, agent]);
+  expect(kinds).toEqual([['constant', 'solver']]);
+  expect(judged(49, (at) => at % 2 === 0)).toEqual([]);
+  expect(judged(60, () => true)).toEqual([]);
+});

@@ -35,7 +35,7 @@ export type AuditedAgent = {
 
 /** A reason to distrust the coach. */
 export type Alarm = {
-  readonly kind: 'uncorrelated' | 'diverging';
+  readonly kind: 'uncorrelated' | 'constant' | 'diverging';
   readonly agent?: string;
   readonly text: string;
 };
@@ -140,8 +140,24 @@ function alarmsOf(agents: readonly AuditedAgent[], actions: readonly AuditedActi
     const text = `the coach's scores of ${agent} do not go with right answers (correlation ${value.toFixed(2)}, ${interval}): read some of its verdicts before you trust it`;
     return [{ kind: 'uncorrelated', agent, text }];
   });
-  const diverging = divergence(actions);
-  return diverging === undefined ? uncorrelated : [...uncorrelated, diverging];
+  const diverging = divergence(actions) ?? [];
+  return [...uncorrelated, ...constancies(actions), diverging].flat();
+}
+
+/** Graded actions from which on equal scores are no accident. */
+const fewestForConstancy = 50;
+
+/** An agent that always gets the same points, whether the team is right or wrong: it learns nothing from them. */
+function constancies(actions: readonly AuditedAction[]): Alarm[] {
+  const graded = actions.filter(({ correct }) => correct !== undefined);
+  return [...Map.groupBy(graded, ({ agent }) => agent)].flatMap(([agent, own]): Alarm[] => {
+    const first = own[0]?.score;
+    const isConstant = own.every(({ score }) => score === first);
+    const differs = new Set(own.map(({ correct }) => correct)).size > 1;
+    if (!isConstant || !differs || own.length < fewestForConstancy) return [];
+    const text = `the coach gave all ${own.length} actions of ${agent} the same ${first} points, though answers were right and wrong: ${agent} learns nothing from them`;
+    return [{ kind: 'constant', agent, text }];
+  });
 }
 
 /** The coach is ever more content while fewer answers are right: what a coach that is being gamed looks like. */
