@@ -50,10 +50,16 @@ export async function createService(
   if (service === 'local' && sampler !== 'service') {
     const { url, baseModel, directory } = sampler;
     const apiKey = process.env.VLLM_API_KEY;
-    return withVllmSampling(await createLocalService(config, tokenizer), {
-      ...{ url, baseModel, directory, limits, decode: tokenizer.decode },
-      ...(apiKey && { apiKey }),
-    });
+    const trainer = await createLocalService(config, tokenizer);
+    try {
+      return await withVllmSampling(trainer, {
+        ...{ url, baseModel, directory, limits, decode: tokenizer.decode },
+        ...(apiKey && { apiKey }),
+      });
+    } catch (error) {
+      await trainer.close();
+      throw error;
+    }
   }
   if (service === 'local' || sampler !== 'service') {
     throw new BoundaryError(

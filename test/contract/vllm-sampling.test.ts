@@ -16,7 +16,7 @@ const { vocabSize, maxPositions } = contractModel;
 async function open() {
   const directory = await mkdtemp(join(tmpdir(), 'teamtune-vllm-'));
   const server = await startVllmServer(testEngine, { baseModel: 'tiny' });
-  const service = withVllmSampling(await createLocalTrainingService(testEngine), {
+  const service = await withVllmSampling(await createLocalTrainingService(testEngine), {
     ...{ url: server.url, baseModel: 'tiny', directory, patience: hasty },
     limits: { vocabSize, maxPositions },
   });
@@ -52,4 +52,16 @@ test('the newest two versions of a policy stay on the server, under names of the
   const [run = ''] = await readdir(directory);
   expect(await readdir(join(directory, run))).toEqual([]);
   await service.close();
+});
+
+test('a server of another model is refused before anything is trained', async () => {
+  const server = await startVllmServer(testEngine, { baseModel: 'other' });
+  const trainer = await createLocalTrainingService(testEngine);
+  const asked = withVllmSampling(trainer, {
+    ...{ url: server.url, baseModel: 'tiny', directory: 'unused', patience: hasty },
+    limits: { vocabSize, maxPositions },
+  });
+  await expect(asked).rejects.toThrow(/serves no model "tiny", it serves other/);
+  await trainer.close();
+  await server.close();
 });

@@ -87,6 +87,11 @@ export async function startVllmServer(
   };
   const server = createServer((request, response) => {
     const answer = async () => {
+      if (request.url === '/v1/models') {
+        const list = { object: 'list', data: [{ id: options.baseModel, object: 'model' }] };
+        response.writeHead(200, { 'content-type': 'application/json' });
+        return response.end(JSON.stringify(list));
+      }
       const body = await readBody(request);
       const route = routes[request.url ?? ''];
       if (route === undefined) throw new Failure(404, 'Not Found');

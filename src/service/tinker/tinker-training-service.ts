@@ -44,6 +44,9 @@ export type TinkerTrainingServiceOptions = {
   readonly note?: (text: string) => void;
 };
 
+/** How long a server may be away when a client first asks for it. */
+const greetingMs = 15_000;
+
 /**
  * A training service on the far side of the Tinker protocol: hosted Tinker, SkyRL, TuFT.
  *
@@ -56,7 +59,9 @@ export async function createTinkerTrainingService(
   const url = options.url.replace(/\/+$/, '');
   const credential = createCredential(url, options.apiKey);
   const connection = openConnection({ url, prefix: '/api/v1' }, credential, patience);
-  await greet(connection, credential, baseModel);
+  // At the start somebody is there to mend a wrong address.
+  const soon = { ...patience, outageMs: Math.min(patience.outageMs, greetingMs) };
+  await greet(openConnection({ url, prefix: '/api/v1' }, credential, soon), credential, baseModel);
   const session = await openSession(connection, note);
   const profile = { ...profiles[server], dialect: options.dialect ?? profiles[server].dialect };
   let samplers = 0;

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { z } from 'zod';
 import { BoundaryError } from '../../errors.ts';
 import type { Policy, Sampler, Ticket, TrainingService } from '../../types/training-service.ts';
 import type { DataLimits } from '../local/check-data.ts';
 import type { Decode } from '../local/stop-strings.ts';
-import { openConnection } from '../tinker/connection.ts';
+import { type Connection, openConnection } from '../tinker/connection.ts';
 import { type Patience, usualPatience } from '../tinker/patience.ts';
-import { refusal } from '../tinker/replies.ts';
+import { readReply, refusal } from '../tinker/replies.ts';
 import { jsonBody } from '../tinker/session.ts';
 import { createStopwatch } from '../tinker/stopwatch.ts';
 import { createVllmSampler, type VllmRoom } from './vllm-sampler.ts';
@@ -28,17 +29,22 @@ export type VllmSamplingOptions = {
 /** Versions of a policy that the server keeps: the newest, and the one that is still being sampled. */
 const keptVersions = 2;
 
+/** How long a server may be away when a client first asks for it. */
+const greetingMs = 15_000;
+
 /** A completion is answered when it is whole. */
 const usual: Patience = { ...usualPatience, requestMs: 10 * 60_000 };
 
 /**
  * The same service with vLLM as its sampler: what a policy publishes is written as a PEFT folder and loaded there under
  * a name of its own, `agent@step`, so that a sampler keeps its weights while training goes on.
+ *
+ * @throws BoundaryError("engine") when nothing answers there, or the server has another model
  */
-export function withVllmSampling(
+export async function withVllmSampling(
   trainer: TrainingService,
   options: VllmSamplingOptions,
-): TrainingService {
+): Promise<TrainingService> {
   const { apiKey, patience = usual } = options;
   const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
   const credential = { headers: async () => headers, renew: () => false };
@@ -49,6 +55,8 @@ export function withVllmSampling(
     decode: options.decode,
     sampling: createStopwatch(),
   };
+  const soon = { ...patience, outageMs: Math.min(patience.outageMs, greetingMs) };
+  await refuseOtherModel(openConnection(place, credential, soon), options.baseModel);
   // A server outlives runs, and would take another run's `solver@3` for this one's.
   const run = randomUUID().slice(0, 8);
   const policies = new Set<VllmPolicy>();
@@ -76,6 +84,19 @@ export function withVllmSampling(
       await trainer.close();
     },
   };
+}
+
+const modelsReply = z.object({ data: z.array(z.object({ id: z.string() })) });
+
+async function refuseOtherModel(connection: Connection, baseModel: string): Promise<void> {
+  const what = 'the list of models';
+  const reply = await connection.call({ method: 'GET', path: '/models', what });
+  const names = readReply(reply, modelsReply, what).data.map(({ id }) => id);
+  if (names.includes(baseModel)) return;
+  throw new BoundaryError(
+    'engine',
+    `the vLLM server at ${connection.url} serves no model "${baseModel}", it serves ${names.join(', ') || 'none'}; name one of these as baseModel, or start the server with yours`,
+  );
 }
 
 type Loaded = { readonly name: string; readonly directory: string; readonly version: number };
