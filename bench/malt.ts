@@ -88,7 +88,8 @@ async function train(place: Place): Promise<void> {
 async function withoutAnchor(place: Place): Promise<Figures> {
   const directory = directoryOf('no-anchor', place);
   if (!isEvaluated(directory, 'trained')) {
-    const config = benchConfig(inputOf(place, { anchor: 0 }));
+    // Its collapse is part of what the arm shows, and ends nothing here.
+    const config = benchConfig(inputOf(place, { anchor: 0, collapseBelow: -1000 }));
     await runTraining(config, { directory, resume: true, watch: unwatched });
   }
   return figuresOf(directory, 'trained');
@@ -126,7 +127,10 @@ function directoryOf(name: string, { seed, base }: Place): string {
   return runDirectory('bench-malt', `${name}-base-${base}-seed-${seed}`);
 }
 
-function inputOf({ seed, model }: Place, dpo: { readonly anchor?: number } = {}): RunInput {
+function inputOf(
+  { seed, model }: Place,
+  dpo: { readonly anchor?: number; readonly collapseBelow?: number } = {},
+): RunInput {
   return {
     name: 'bench-malt',
     seed,

@@ -107,7 +107,8 @@ async function secondVerdicts(run: Run, request: Request): Promise<SecondVerdict
 }
 
 function firstCoachOf(run: Run): string {
-  return (run.resolvedConfig as { readonly coach: string }).coach;
+  const { coach } = run.resolvedConfig as { readonly coach: string };
+  return coach === 'none' && !run.trees.isEmpty ? 'what branches from them (ten times V)' : coach;
 }
 
 function secondCredit(

@@ -20,7 +20,7 @@ export type RescoreOptions = {
 
 /** What a second coach said of a run's actions. */
 export type Rescored = {
-  /** Actions that the first coach had scored and the second was to score. */
+  /** Actions that the first coach had scored, or a tree valued, and the second was to score. */
   readonly actions: number;
   /** How many of them the second coach was asked about now; the rest it had scored before. */
   readonly asked: number;
@@ -32,7 +32,7 @@ export type Rescored = {
 type Choice = { readonly trajectory: Trajectory; readonly action: Action };
 
 /**
- * Asks another coach about the actions that a run's coach has scored. Nothing is generated: the recorded actions are
+ * Asks another coach about the actions that a run's coach has scored, or its trees have valued. Nothing is generated: the recorded actions are
  * shown again. First verdicts stay as they are; verdicts given before an interruption are not asked for again.
  *
  * @throws BoundaryError when the run has no scored action or lacks its tasks, or the coach fails for good
@@ -51,13 +51,13 @@ export async function rescoreRun(run: Run, options: RescoreOptions): Promise<Res
   const progress = { done: 0, asked: 0 };
   for (const step of steps) {
     const choices = choicesOf(run, step, chosen);
-    const first = run.feedbackOf(step);
+    const first = firstScores(run, step);
     const verdicts = await scoreStep(run, step, { choices, options, progress, of: chosen.size });
     for (const [index, { trajectory, action }] of choices.entries()) {
       const [before, after] = [first.get(action.id), verdicts[index]];
       if (after?.kind === 'unscored') unscored[after.cause] = (unscored[after.cause] ?? 0) + 1;
-      if (before?.kind !== 'scored' || after?.kind !== 'scored') continue;
-      const pair = { group: trajectory.taskId, first: before.score, second: after.score };
+      if (before === undefined || after?.kind !== 'scored') continue;
+      const pair = { group: trajectory.taskId, first: before, second: after.score };
       pairs.set(action.agent, [...(pairs.get(action.agent) ?? []), pair]);
     }
   }
@@ -76,20 +76,30 @@ function chooseActions(
   steps: readonly number[],
   sample: number | undefined,
 ): ReadonlySet<string> {
-  const ids = steps.flatMap((step) =>
-    [...run.feedbackOf(step).values()].flatMap(({ kind, actionId }) =>
-      kind === 'scored' ? actionId : [],
-    ),
-  );
+  const ids = steps.flatMap((step) => [...firstScores(run, step).keys()]);
   if (sample === undefined || sample >= ids.length) return new Set(ids);
   return new Set(shuffled(ids, createRandom(seedFor('rescore'))).slice(0, sample));
 }
 
+/**
+ * By action id, 0–10: the first coach's points, or, of a tree of plays, ten times what the plays that branch from the
+ * action came to, which is what a score should foretell.
+ */
+function firstScores(run: Run, step: number): ReadonlyMap<string, number> {
+  const scores = [...run.feedbackOf(step).values()].flatMap((verdict) =>
+    verdict.kind === 'scored' ? [[verdict.actionId, verdict.score] as const] : [],
+  );
+  const values = run.trees.valuesOf(step);
+  return new Map([...[...values].map(([id, value]) => [id, 10 * value] as const), ...scores]);
+}
+
+/** Each action once, also where several plays share it. */
 function choicesOf(run: Run, step: number, chosen: ReadonlySet<string>): Choice[] {
+  const left = new Set(chosen);
   return run
     .trajectoriesOf(step)
     .flatMap((trajectory) => trajectory.actions.map((action) => ({ trajectory, action })))
-    .filter(({ action }) => chosen.has(action.id));
+    .filter(({ action }) => left.delete(action.id));
 }
 
 async function scoreStep(

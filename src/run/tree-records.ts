@@ -47,6 +47,16 @@ export class TreeRecords {
     return this.#database.get('SELECT 1 FROM tree_nodes LIMIT 1') === undefined;
   }
 
+  /** Value of every action of a scope's trees, by action id, in the order in which they were played. */
+  valuesOf(scope: Scope): ReadonlyMap<string, number> {
+    const rows = this.#database.all(
+      `SELECT n.action_id, n.value FROM tree_nodes n JOIN actions a ON a.id = n.action_id
+       WHERE a.scope = ? ORDER BY a.trajectory, a.turn`,
+      String(scope),
+    );
+    return new Map(rows.map((row) => [text(row.action_id), Number(row.value)]));
+  }
+
   /** Ids of the questions of a scope whose trees gave most pairs, most first. */
   liveliest(scope: Scope, count: number): string[] {
     const rows = this.#database.all(

@@ -58,7 +58,7 @@ describe('a run of MALT', () => {
     const { code, stderr } = await runCli(['train', config, '--output', whole]);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-  }, 120_000);
+  }, 300_000);
 
   test('grows its trees in the first step, and trains on examples, then on preferences', () => {
     const { metrics, evaluations } = factsOf(whole);
@@ -73,6 +73,17 @@ describe('a run of MALT', () => {
     expect(report).toContain('Trees of plays');
     expect(report).toMatch(/<small>example<\/small> .*<small>rejected/);
   });
+
+  test('a coach is checked against what branches from the actions, each once', async () => {
+    const args = ['rescore', whole, '--coach', config, '--as', 'check', '--sample', '40', '--json'];
+    const { code, stdout, stderr } = await runCli(args);
+    expect(code, stderr).toBe(0);
+    const { actions, asked, agents } = JSON.parse(stdout);
+    expect([actions, asked]).toEqual([40, 40]);
+    // The rule that judged the leaves foretells them exactly, and drafts only in part.
+    expect(agents.refiner.meanAbsoluteDifference.value).toBeCloseTo(0, 9);
+    expect(agents.generator.meanAbsoluteDifference.value).toBeGreaterThan(0.5);
+  }, 180_000);
 
   test('killed while trees grow, in SFT and in DPO, it ends with the same numbers', async () => {
     const killed = join(folder, 'killed');
@@ -95,7 +106,7 @@ describe('a run of MALT', () => {
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));
-  }, 120_000);
+  }, 300_000);
 
   test('a collapse of preferred answers stops it with what to change, and it goes on with that', async () => {
     const output = join(folder, 'collapsed');
@@ -108,12 +119,12 @@ describe('a run of MALT', () => {
     const resumed = await runCli([...args, '--resume']);
     expect(resumed.code, resumed.stderr).toBe(0);
     expect(factsOf(output).metrics).toEqual(factsOf(whole).metrics);
-  }, 120_000);
+  }, 300_000);
 
   test('an agent that is none is refused, and so is an option that does not exist', async () => {
     const agents = await runCli(['train', config, '--set', 'method.dpo.agents=["critic"]']);
     expect(agents.stderr).toContain('method.dpo.agents: expected agents of team three');
     const option = await runCli(['train', config, '--set', 'method.treshold=1']);
     expect(option.stderr).toMatch(/unknown key method\.treshold \(did you mean method\.\w+\?\)/);
-  }, 60_000);
+  }, 180_000);
 });
