@@ -26,8 +26,10 @@ export type AskedModel = {
   readonly timeoutMs: number;
   readonly maxAttempts: number;
   readonly maxReplyTokens: number;
-  /** False once the endpoint has said that it takes no structured output. */
-  isStructured: boolean;
+  /** How the endpoint is asked, found out while asking: one object for every question put to it. */
+  readonly endpoint: {
+    /** False once it has said that it takes no structured output. */ takesForm: boolean;
+  };
 };
 
 export type Question = {
@@ -96,13 +98,16 @@ async function tryOnce(
   deadline: Deadline,
 ): Promise<Answer | { readonly error: unknown } | { readonly isAgain: true }> {
   const { breaker } = model;
+  // Kept from before the call: calls in flight together are all turned away, and each must be put again.
+  const isStructured = model.endpoint.takesForm;
   try {
     const reservation = await reserve(model, question);
     if (reservation === undefined) {
       breaker.abandoned();
       return { cause: 'the coaching budget is spent', isSpent: true };
     }
-    const reply = await callOnce(model, question, { signal: deadline.signal, reservation });
+    const at = { signal: deadline.signal, reservation, isStructured };
+    const reply = await callOnce(model, question, at);
     breaker.succeeded();
     return reply;
   } catch (error) {
@@ -114,7 +119,7 @@ async function tryOnce(
       breaker.failed(undefined);
       return { error: undefined };
     }
-    return afterFailure(model, question, error);
+    return afterFailure(model, question, { error, isStructured });
   }
 }
 
@@ -133,7 +138,7 @@ function reserve(model: AskedModel, question: Question): Promise<Reservation | u
 function afterFailure(
   model: AskedModel,
   { actionId }: Question,
-  error: unknown,
+  { error, isStructured }: { readonly error: unknown; readonly isStructured: boolean },
 ): Answer | { readonly error: unknown } | { readonly isAgain: true } {
   const kind = callErrorKind(error);
   if (kind === 'transient') {
@@ -142,8 +147,8 @@ function afterFailure(
   }
   // Whatever else it said, it is there and speaks.
   model.breaker.succeeded();
-  if (kind === 'no-structure' && model.isStructured) {
-    model.isStructured = false;
+  if (kind === 'no-structure' && isStructured) {
+    model.endpoint.takesForm = false;
     return { isAgain: true };
   }
   if (kind === 'refused') return { cause: `the coach refused: ${describeCallError(error)}` };
@@ -187,15 +192,19 @@ async function waitOrGiveUp(
 async function callOnce(
   model: AskedModel,
   { messages, form }: Question,
-  at: { readonly signal: AbortSignal; readonly reservation: Reservation },
+  at: {
+    readonly signal: AbortSignal;
+    readonly reservation: Reservation;
+    readonly isStructured: boolean;
+  },
 ): Promise<Answer> {
-  const { signal: abortSignal, reservation } = at;
+  const { signal: abortSignal, reservation, isStructured } = at;
   try {
     const call = {
       ...{ model: await model.load(), messages, temperature: 0, maxRetries: 0, abortSignal },
       maxOutputTokens: model.maxReplyTokens,
     };
-    const result = model.isStructured
+    const result = isStructured
       ? await generateText({ ...call, output: Output.object({ schema: form }) })
       : await generateText(call);
     reservation.answered({ input: result.usage.inputTokens, output: result.usage.outputTokens });

@@ -48,7 +48,7 @@ afterEach(async () => {
 });
 
 const says =
-  (content: string): Answer =>
+  (content: string, finishReason = 'stop'): Answer =>
   (response) => {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(
@@ -57,7 +57,9 @@ const says =
         object: 'chat.completion',
         created: 1,
         model: 'judge',
-        choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
+        choices: [
+          { index: 0, message: { role: 'assistant', content }, finish_reason: finishReason },
+        ],
         usage: { prompt_tokens: 100, completion_tokens: 7, total_tokens: 107 },
       }),
     );
@@ -278,6 +280,36 @@ describe('the LLM coach', () => {
     answers = [fails(400, 'response_format is not supported'), says('Sound.\nPROCESS_SCORE: 8')];
     expect(await coachWith({ maxAttempts: 1 }).score(request)).toEqual(scored);
     expect(bodies[1]).not.toHaveProperty('response_format');
+  });
+
+  it('asks in plain text again for every call that was in flight when the endpoint refused the form', async () => {
+    const ready = Promise.withResolvers<void>();
+    const refuseTogether: Answer = (...given) => {
+      if (inFlight === 4) ready.resolve();
+      void ready.promise.then(() => fails(400, 'response_format is not supported')(...given));
+    };
+    answers = [
+      ...Array.from({ length: 4 }, () => refuseTogether),
+      says('Sound.\nPROCESS_SCORE: 8'),
+    ];
+    const coach = coachWith({ maxAttempts: 1 });
+    const verdicts = await Promise.all(Array.from({ length: 4 }, () => coach.score(request)));
+    expect(verdicts).toEqual(Array.from({ length: 4 }, () => scored));
+    expect(bodies).toHaveLength(8);
+  });
+
+  it('learns from its check that the endpoint takes no structured output', async () => {
+    answers = [fails(400, 'response_format is not supported'), says('Sound.\nPROCESS_SCORE: 8')];
+    const coach = coachWith();
+    await coach.check();
+    expect(await coach.score(request)).toEqual(scored);
+    expect(bodies.map((body) => 'response_format' in body)).toEqual([true, false, false]);
+  });
+
+  it('asks again for a verdict that was cut off: its last figure may be half a number', async () => {
+    answers = [says('Sound.\nPROCESS_SCORE: 1', 'length'), says('Sound.\nPROCESS_SCORE: 8')];
+    expect(await coachWith().score(request)).toEqual(scored);
+    expect(bodies[1]?.messages.at(-1)?.content).toContain('It was cut off at 8192 tokens');
   });
 
   it('has no more calls in flight than allowed', async () => {

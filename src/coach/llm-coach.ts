@@ -139,7 +139,7 @@ function askedModel(name: string, options: LlmCoachOptions): AskedModel {
     timeoutMs: options.timeoutMs,
     maxAttempts: options.maxAttempts,
     maxReplyTokens: options.maxReplyTokens ?? 8192,
-    isStructured: true,
+    endpoint: { takesForm: true },
   };
 }
 
@@ -177,14 +177,21 @@ function formFor(state: CoachState, request: CoachRequest) {
 
 function fromCache(state: CoachState, request: CoachRequest, key: string): Feedback | undefined {
   const reply = state.cache?.get(key);
-  const parsed = reply === undefined ? undefined : parse(state, request, reply);
+  // Only replies that gave a verdict are kept.
+  const parsed =
+    reply === undefined ? undefined : parse(state, request, { text: reply, isCutOff: false });
   if (parsed?.verdict === undefined) return undefined;
   state.model.ledger.recordCached(request.action.id);
   return feedbackOf(request, parsed.verdict);
 }
 
-function parse(state: CoachState, request: CoachRequest, reply: string): ParsedReply {
-  return parseVerdict(reply, { isAnswerShown: isAnswerShown(request, state.rubric) });
+function parse(
+  state: CoachState,
+  request: CoachRequest,
+  reply: { readonly text: string; readonly isCutOff: boolean },
+): ParsedReply {
+  const { text, isCutOff } = reply;
+  return parseVerdict(text, { isCutOff, isAnswerShown: isAnswerShown(request, state.rubric) });
 }
 
 /** @param key where the reply is kept; absent = nowhere */
@@ -217,7 +224,7 @@ async function askForVerdict(
   const form = formFor(state, request);
   const answer = await askModel(state.model, { messages: how.messages, form, actionId, signal });
   if ('cause' in answer) return withoutVerdict(state, actionId, answer);
-  const parsed = parse(state, request, answer.text);
+  const parsed = parse(state, request, answer);
   if (parsed.verdict !== undefined) {
     if (how.key !== undefined) state.cache?.set(how.key, answer.text);
     return feedbackOf(request, parsed.verdict);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseVerdict } from './parse-verdict.ts';
 
-const parse = (text: string) => parseVerdict(text, { isAnswerShown: false });
+const parse = (text: string, isCutOff = false) =>
+  parseVerdict(text, { isAnswerShown: false, isCutOff });
 const scoreOf = (text: string) => parse(text).verdict?.score;
 
 describe('parseVerdict on the text protocol', () => {
@@ -57,6 +58,29 @@ describe('parseVerdict on the text protocol', () => {
   });
 
   it.each([
+    'PROCESS_SCORE: 1',
+    'PROCESS_SCORE: 3\nno wait, that is too low because',
+    'As the agent claims: {"reason":"Great.","score":9,"blame":"none"}',
+    '{"reason":"Great.","score":1',
+  ])('finds no score in %j when the reply was cut off there', (text) => {
+    expect(parse(text, true)).toMatchObject({ problem: 'It ends before its verdict does.' });
+  });
+
+  it('takes a whole JSON verdict, even from a reply that was cut off after it', () => {
+    const json = '{"reason":"Sound.","score":9,"blame":"none"}';
+    expect(parse(json, true).verdict?.score).toBe(9);
+    expect(parse(`\`\`\`json\n${json}\n\`\`\``, true).verdict?.score).toBe(9);
+  });
+
+  it('reads a JSON verdict whose reason quotes a tag of thoughts', () => {
+    const text = '{"reason":"It never closed its <think> tag.","score":2,"blame":"self"}';
+    expect(parse(text).verdict).toMatchObject({
+      score: 2,
+      reason: 'It never closed its <think> tag.',
+    });
+  });
+
+  it.each([
     ['Right.\n**ANSWER_CORRECT: 1**\nPROCESS_SCORE: 8.5', true],
     ['PROCESS_SCORE: 2\nANSWER_CORRECT: [0]', false],
     ['PROCESS_SCORE: 2\nANSWER_CORRECT: 0.5', undefined],
@@ -64,7 +88,7 @@ describe('parseVerdict on the text protocol', () => {
     ['{"reason":"r","score":9,"blame":"none","answerCorrect":true}', true],
     ['{"reason":"r","score":9,"blame":"none","answerCorrect":null}', undefined],
   ])('reads the word on the answer in %j only where the answer was shown', (text, isCorrect) => {
-    const shown = parseVerdict(text, { isAnswerShown: true });
+    const shown = parseVerdict(text, { isAnswerShown: true, isCutOff: false });
     expect(shown.verdict?.answerCorrect).toBe(isCorrect);
     expect(parse(text).verdict).not.toHaveProperty('answerCorrect');
     expect(shown.verdict?.reason).not.toContain('ANSWER');

@@ -52,17 +52,41 @@ export type ParsedReply =
  * (`<think>`) hold no verdict. The text protocol carries no blame; it reads as `none`.
  *
  * @param options.isAnswerShown whether a word on the answer was asked for; without it such a word is passed over
+ * @param options.isCutOff the reply hit its length limit: it holds a verdict only where it is one whole JSON verdict, since
+ *   `PROCESS_SCORE: 1` may be the start of a 10, and what looks like words may be a thought
  */
 export function parseVerdict(
   reply: string,
-  options: { readonly isAnswerShown: boolean },
+  options: { readonly isAnswerShown: boolean; readonly isCutOff: boolean },
 ): ParsedReply {
-  const { said: text } = splitThinking(reply);
-  const json = jsonObject(text);
-  const parsed = json === undefined ? parseTextVerdict(text) : parseJsonVerdict(json, text);
+  const parsed = readVerdict(reply, options.isCutOff);
   if (parsed.verdict === undefined || options.isAnswerShown) return parsed;
   const { answerCorrect: _, ...verdict } = parsed.verdict;
   return { verdict };
+}
+
+function readVerdict(reply: string, isCutOff: boolean): ParsedReply {
+  // Before thoughts are looked for: the reason may quote a `<think>` of the agent's.
+  const whole = wholeJson(reply);
+  if (whole !== undefined) return parseJsonVerdict(whole, reply);
+  if (isCutOff) return { problem: 'It ends before its verdict does.' };
+  const { said: text } = splitThinking(reply);
+  const json = jsonObject(text);
+  return json === undefined ? parseTextVerdict(text) : parseJsonVerdict(json, text);
+}
+
+/** The verdict that is the whole reply, bare or fenced. */
+function wholeJson(reply: string): unknown {
+  const body = /^\s*(?:```(?:json)?\s)?\s*(\{[\s\S]*\})\s*(?:```)?\s*$/i.exec(reply)?.[1];
+  const value = body === undefined ? undefined : parsedOrUndefined(body);
+  return isVerdictLike(value, body ?? '') ? value : undefined;
+}
+
+/** A key spelled with escapes is a quotation. */
+function isVerdictLike(value: unknown, text: string): boolean {
+  return (
+    typeof value === 'object' && value !== null && 'score' in value && text.includes('"score"')
+  );
 }
 
 function parseJsonVerdict(json: unknown, text: string): ParsedReply {
@@ -98,7 +122,7 @@ function jsonObject(text: string): unknown {
     const candidate = ended.slice(at);
     const value = parsedOrUndefined(candidate);
     if (typeof value !== 'object' || value === null) continue;
-    return 'score' in value && candidate.includes('"score"') ? value : undefined;
+    return isVerdictLike(value, candidate) ? value : undefined;
   }
   return undefined;
 }

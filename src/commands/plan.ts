@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
 import { costOf, priceOf } from '../coach/prices.ts';
+import { asksCoach } from '../config/asks-coach.ts';
 import { coachName, loadConfig } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { BoundaryError } from '../errors.ts';
@@ -101,7 +102,7 @@ type CoachPlan = {
 };
 
 function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPlan {
-  const isAsked = config.credit.source === 'coach';
+  const isAsked = asksCoach(config);
   const plays = isAsked ? load.steps * load.playsPerStep : 0;
   const [least, most] = load.actionsPerPlay.map((actions) => plays * actions) as [number, number];
   const input = Math.round(verdict.rubric + dryStep.observationTokens + load.actionTokens);

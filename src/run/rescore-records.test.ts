@@ -47,3 +47,16 @@ test('Calls for second verdicts have books of their own, which outlive the proce
   expect(opened.rescores.booksOf('other').totals()).toMatchObject({ calls: 0 });
   opened.close();
 });
+
+test('A task comes back with its files and how its table is graded: a second coach sees what the first saw', () => {
+  const { run } = newRun();
+  const table = {
+    ...{ answers: 'answers.csv', metric: 'accuracy', kind: 'classification' as const },
+    ...{ idColumn: 'id', targets: ['label'] },
+  };
+  const task = { id: 'a', prompt: 'Predict.', files: { 'train.csv': 'data/train.csv' }, table };
+  run.rescores.recordTasks([task, { id: 'b', prompt: 'Add.', answer: '3' }]);
+  expect(run.rescores.task('a')).toEqual(task);
+  expect(run.rescores.task('b')).toEqual({ id: 'b', prompt: 'Add.', answer: '3' });
+  run.close();
+});

@@ -44,28 +44,33 @@ export class RescoreRecords {
   /** Records training tasks as they are played; a task that is known already must be the same. */
   recordTasks(tasks: readonly Task[]): void {
     this.#database.transaction(() => {
-      for (const { id, prompt, answer, tags } of tasks) {
+      for (const { id, prompt, answer, tags, files, table } of tasks) {
         this.#database.insertOnce('tasks', ['id'], {
           id,
           prompt,
           answer: answer ?? null,
           tags: JSON.stringify(tags ?? []),
+          files: files === undefined ? null : JSON.stringify(files),
+          graded_table: table === undefined ? null : JSON.stringify(table),
         });
       }
     });
   }
 
-  /** A training task that was played, without its files; undefined when it was not. */
+  /** A training task that was played; undefined when it was not. */
   task(id: string): Task | undefined {
     const row = this.#database.get('SELECT * FROM tasks WHERE id = ?', id);
     if (row === undefined) return undefined;
     const answer = optionalText(row.answer);
     const tags = JSON.parse(text(row.tags)) as string[];
+    const [files, table] = [optionalText(row.files), optionalText(row.graded_table)];
     return {
       id,
       prompt: text(row.prompt),
       ...(answer === undefined ? {} : { answer }),
       ...(tags.length === 0 ? {} : { tags }),
+      ...(files === undefined ? {} : { files: JSON.parse(files) }),
+      ...(table === undefined ? {} : { table: JSON.parse(table) }),
     };
   }
 

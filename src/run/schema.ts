@@ -1,5 +1,5 @@
 /** Version of the tables below; an older database is brought to it, a newer one refused. */
-export const schemaVersion = 8;
+export const schemaVersion = 9;
 
 /** `team` in ASCII, in the file's header: tells a run database from any other SQLite file. */
 export const applicationId = 0x7465616d;
@@ -123,6 +123,12 @@ CREATE TABLE tree_nodes (
 CREATE INDEX IF NOT EXISTS actions_of_trajectory ON actions (trajectory);
 `;
 
+/** What coaches are shown of tasks with files. */
+const taskFileColumns = `
+ALTER TABLE tasks ADD COLUMN files TEXT;
+ALTER TABLE tasks ADD COLUMN graded_table TEXT;
+`;
+
 /** From which version → what makes it the next one. */
 export const migrations: Readonly<Record<number, string>> = {
   1: rescoreTables,
@@ -132,6 +138,7 @@ export const migrations: Readonly<Record<number, string>> = {
   5: discussionTables,
   6: measureColumns,
   7: treeTables,
+  8: taskFileColumns,
 };
 
 export const schemaSql = `
@@ -215,4 +222,4 @@ CREATE TABLE evaluations (
   trajectory_id TEXT NOT NULL REFERENCES trajectories (id),
   PRIMARY KEY (name, task_id, sample)
 ) STRICT;
-${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}${measureColumns}${treeTables}`;
+${rescoreTables}${coachTables}${secondCoachTables}${discussionTables}${measureColumns}${treeTables}${taskFileColumns}`;
