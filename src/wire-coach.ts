@@ -84,6 +84,7 @@ export async function wireCoach(config: RunConfig, around: CoachSurroundings): P
     const { coach: verifier, close } = await openTrainedVerifier(
       coach.slice('verifier/'.length),
       engineOptionsOf(config),
+      [config.model.path, ...Object.values(config.model.agents ?? {})],
     );
     return { coach: withBudget(config, verifier, around.books), close };
   }

@@ -22,13 +22,16 @@ export type TrainedVerifier = { readonly coach: Coach; readonly close: () => Pro
  * A verifier as `teamtune train-verifier` wrote it: a value head on our engine that predicts how likely an answer is right,
  * from what the agent saw and wrote. It needs no ground truth and costs nothing; points are ten times its prediction.
  *
- * @throws BoundaryError("config") when the folder holds no verifier, or its model is gone
+ * @param players the model folders of the agents that it is to judge: it reads their very token ids
+ * @throws BoundaryError("config") when the folder holds no verifier, its model is gone, or a player has another tokenizer
  */
 export async function openTrainedVerifier(
   directory: string,
   options: Omit<LocalTrainingServiceOptions, 'modelDirectory' | 'model' | 'seed'>,
+  players: readonly string[],
 ): Promise<TrainedVerifier> {
   const { model } = await describedIn(directory);
+  for (const player of players) await refuseOtherTokenizer(directory, { model, player });
   const service = await createLocalTrainingService({ modelDirectory: model, ...options });
   const policy = await service.createPolicy({
     ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
@@ -44,6 +47,31 @@ async function describedIn(directory: string): Promise<z.output<typeof descripti
     throw new BoundaryError(
       'config',
       `The coach "verifier/${directory}" must name a folder that \`teamtune train-verifier\` wrote (${messageOf(cause)})`,
+      { cause },
+    );
+  }
+}
+
+async function refuseOtherTokenizer(
+  directory: string,
+  { model, player }: { readonly model: string; readonly player: string },
+): Promise<void> {
+  const [own, other] = await Promise.all([tokenizerOf(model), tokenizerOf(player)]);
+  if (own.equals(other)) return;
+  throw new BoundaryError(
+    'config',
+    `The coach "verifier/${directory}" reads token ids of ${model}, and ${player} has another tokenizer.json: train a verifier on a run of that model`,
+  );
+}
+
+async function tokenizerOf(folder: string): Promise<Buffer> {
+  const path = join(folder, 'tokenizer.json');
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new BoundaryError(
+      'config',
+      `Expected a model folder with a tokenizer.json, found none at ${path} (${messageOf(cause)})`,
       { cause },
     );
   }

@@ -49,7 +49,7 @@ test('a verifier learns what is right, and judges the same as a coach that is re
   const directory = join(folder, 'verifier');
   await policy.saveState(directory).result;
   await writeFile(join(directory, verifierFile), JSON.stringify({ model }));
-  const { coach, close } = await openTrainedVerifier(directory, { threads: 1 });
+  const { coach, close } = await openTrainedVerifier(directory, { threads: 1 }, [model]);
   const task = { id: 't', prompt: '' };
   const scores = await Promise.all(
     answers.map(({ action }) => coach.score({ task, action, earlier: [] })),
@@ -60,6 +60,12 @@ test('a verifier learns what is right, and judges the same as a coach that is re
   expect(hits.length / answers.length).toBe(assessment.accuracy);
   expect(coach.usage().calls).toBe(16);
   await close();
+
+  const foreign = join(folder, 'foreign');
+  await makeRandomModel(foreign, { words: ['other'] });
+  await expect(openTrainedVerifier(directory, { threads: 1 }, [foreign])).rejects.toThrow(
+    /reads token ids of .*model, and .*foreign has another tokenizer\.json/,
+  );
 });
 
 test('only right answers teach nothing, and a folder that is no verifier is named', async () => {
@@ -68,7 +74,7 @@ test('only right answers teach nothing, and a folder that is no verifier is name
   await expect(trainVerifier(policy, right, { ...options, steps: 1 })).rejects.toThrow(
     /got 8 right and 0 wrong/,
   );
-  await expect(openTrainedVerifier(model, { threads: 1 })).rejects.toThrow(
+  await expect(openTrainedVerifier(model, { threads: 1 }, [])).rejects.toThrow(
     /must name a folder that `teamtune train-verifier` wrote/,
   );
 });
