@@ -110,13 +110,26 @@ function likeliest(columns: readonly TargetColumn[]): TargetColumn {
   };
 }
 
-/** Absent where the answers are no numbers, or all the same. */
+/** Absent where the answers are no numbers, or all the same; an error too large to be a number counts as a failure. */
 function fairErrors(
   columns: readonly TargetColumn[] | undefined,
   truths: readonly Labels[],
   { rmsePercent }: Fallbacks,
 ): FairMetrics {
-  if (columns === undefined && rmsePercent !== 'mean') return { 'fair-rmse-percent': rmsePercent };
+  const ofMean = percentOfRange(truths);
+  const value = columns === undefined ? Number.NaN : percentOfRange(truths, columns);
+  if (Number.isFinite(value)) return { 'fair-rmse-percent': value };
+  if (columns !== undefined && !Number.isFinite(ofMean)) return {};
+  const fallback = rmsePercent === 'mean' ? ofMean : rmsePercent;
+  return Number.isFinite(fallback) ? { 'fair-rmse-percent': fallback } : {};
+}
+
+/**
+ * RMSE in percent of the target's range, the mean over targets; not finite where they are no numbers or all the same.
+ *
+ * @param columns what was predicted; absent = the mean of each target
+ */
+function percentOfRange(truths: readonly Labels[], columns?: readonly TargetColumn[]): number {
   const errors = truths.map((cells, index) => {
     const truth = numbersOf(cells);
     const centre = mean(truth);
@@ -128,8 +141,7 @@ function fairErrors(
     );
     return (100 * rmse(truth, predicted)) / (most - least);
   });
-  const value = mean(errors);
-  return Number.isFinite(value) ? { 'fair-rmse-percent': value } : {};
+  return mean(errors);
 }
 
 function numbersOf(cells: Labels): Float64Array {

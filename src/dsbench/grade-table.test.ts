@@ -260,6 +260,45 @@ describe('labels', () => {
   });
 });
 
+describe('labels that are decimals', () => {
+  test('are the same however they are written', async () => {
+    const truth = 'id,y\n1,0.5\n2,0.50\n3,1.25\n';
+    expect((await verdict('accuracy', truth, 'id,y\n1,0.50\n2,.5\n3,12.5e-1\n')).value).toBe(1);
+    expect((await verdict('accuracy', truth, 'id,y\n1,0.5\n2,0.51\n3,1.2\n')).value).toBe(1 / 3);
+  });
+
+  test('or whole numbers that no double holds exactly stay apart', async () => {
+    const truth = 'id,y\n1,9007199254740993\n2,5\n';
+    expect((await verdict('accuracy', truth, 'id,y\n1,9007199254740992\n2,5\n')).value).toBe(0.5);
+  });
+});
+
+describe('texts', () => {
+  test('may be words that mean no value elsewhere, but not nothing at all', async () => {
+    const truth = 'id,text\n1,so sad\n2,none of it\n';
+    expect(await verdict('jaccard', truth, 'id,text\n1,sad\n2,None\n')).toEqual({
+      success: true,
+      reason: undefined,
+      value: expect.closeTo((1 / 2 + 1 / 3) / 2, 10),
+    });
+    expect((await verdict('jaccard', truth, 'id,text\n1,sad\n2,\n')).reason).toBe(
+      '1 rows (the first: "2") have no value in text',
+    );
+  });
+});
+
+describe('predictions that are too large to be measured', () => {
+  const largest = 'id,y\n1,1.7e308\n2,-1.7e308\n3,1.7e308\n';
+
+  test.each(['rmse', 'r2', 'pearson'] as const)('have no %s, and say so', async (metric) => {
+    const graded = await verdict(metric, 'id,y\n1,1\n2,2\n3,3\n', largest);
+    expect(graded).toEqual({
+      success: false,
+      reason: `${metric} of these predictions is too large to be a number`,
+    });
+  });
+});
+
 describe('a metric without a value', () => {
   test.each([
     [
@@ -274,6 +313,14 @@ describe('a metric without a value', () => {
     ],
   ] as const)('%s says so and the submission is whole', async (metric, truth, reason) => {
     expect(await verdict(metric, truth, 'id,y\n1,0.5\n2,0.7\n')).toEqual({ success: true, reason });
+  });
+
+  test.each(['f1', 'log_loss'] as const)('%s has none of three labels', async (metric) => {
+    const predicted = 'id,y\n1,0\n2,1\n3,1\n';
+    expect(await verdict(metric, 'id,y\n1,0\n2,1\n3,2\n', predicted)).toEqual({
+      success: true,
+      reason: `${metric} has no value here: it needs at most two labels in each target column of the answer`,
+    });
   });
 
   test('of a probability beyond 1, or a negative count, is an invalid value', async () => {

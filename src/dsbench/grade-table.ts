@@ -11,6 +11,7 @@ import { canonicalId, canonicalLabel, isMissing, parseNumber } from './values.ts
 /** What makes a submission unusable, in the order in which it is looked for. */
 export type Fault =
   | 'no-file'
+  | 'stale'
   | 'unreadable'
   | 'wrong-header'
   | 'duplicate-ids'
@@ -57,6 +58,16 @@ export async function readAnswers(path: string): Promise<Answers> {
 }
 
 /**
+ * Whether submissions can be graded against the answers at all.
+ *
+ * @throws BoundaryError("task") for an id that is missing or there twice, or a cell that the metric cannot read
+ */
+export function checkAnswers(answers: Answers, metric: MetricName, { id, targets }: Columns): void {
+  idsOf(answers, id);
+  for (const name of targets) truthOf(answers, metric, name);
+}
+
+/**
  * Grades a submission.
  *
  * @param submission a path, or the content as a stream; absent = none was handed in
@@ -88,13 +99,16 @@ export async function gradeTable(
   }
 }
 
-function failed(fault: Fault, reason: string): TableGrade & { readonly success: false } {
+export function failed(fault: Fault, reason: string): TableGrade & { readonly success: false } {
   return { success: false, fault, reason };
 }
 
 function measured(metric: MetricName, columns: readonly TargetColumn[]): TableGrade {
   const value = measure(metric, columns);
-  if (value !== undefined) return { success: true, value, columns };
+  if (value !== undefined)
+    return Number.isFinite(value)
+      ? { success: true, value, columns }
+      : failed('invalid-values', `${metric} of these predictions is too large to be a number`);
   const { needs = 'other values' }: Metric = metrics[metric];
   return { success: true, reason: `${metric} has no value here: it needs ${needs}`, columns };
 }
@@ -224,7 +238,9 @@ function openTarget(answers: Answers, metric: MetricName, name: string) {
   const [missing, invalid] = [new Tally(), new Tally()];
   let isKnown = kind !== 'label';
   const enter = (row: number, cell: string, id: string) => {
-    if (isMissing(cell) && !known.has(cell.trim())) return missing.add(id);
+    // Of a text, only nothing at all is no value: it may well be the word "none".
+    const isEmpty = kind === 'text' ? cell.trim() === '' : isMissing(cell);
+    if (isEmpty && !known.has(cell.trim())) return missing.add(id);
     const value = read(cell);
     if (value === undefined) return invalid.add(cell);
     if (known.has(value)) isKnown = true;

@@ -74,6 +74,13 @@ const labels = (
   rest: Rest = {},
 ): Metric => ({ better: 'higher', predicted: 'label', measure: { reads: 'labels', of }, ...rest });
 
+/** A metric of one label against the other, which has no value where there are more. */
+const ofTwo =
+  <Predicted>(of: (truth: Labels, predicted: Predicted) => number) =>
+  (truth: Labels, predicted: Predicted) =>
+    new Set(truth).size > 2 ? undefined : of(truth, predicted);
+
+const atMostTwo = { needs: 'at most two labels in each target column of the answer' };
 const varied = { needs: 'targets and predictions that are not constant' };
 
 /** Every metric that DSBench's cleaned prompts name, and some more of their families. */
@@ -87,10 +94,11 @@ export const metrics = {
   log_loss: {
     better: 'lower',
     predicted: 'probability',
-    measure: { reads: 'scores', of: logLoss },
+    measure: { reads: 'scores', of: ofTwo(logLoss) },
+    ...atMostTwo,
   },
   accuracy: labels(accuracy),
-  f1: labels(f1Binary),
+  f1: labels(ofTwo(f1Binary), atMostTwo),
   // Over all decisions together, F1 is the accuracy where every row has one label.
   f1_micro: labels(accuracy),
   f1_macro: labels(f1Macro),

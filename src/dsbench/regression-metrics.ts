@@ -69,6 +69,8 @@ export function pearson(truth: Numbers, predicted: Numbers): number | undefined 
     meanOver(mine, mine, (a, b) => a * b) * meanOver(theirs, theirs, (a, b) => a * b),
   );
   if (isConstant(truth) || isConstant(predicted) || spread === 0) return undefined;
+  // Over infinity, any covariance would be 0.
+  if (!Number.isFinite(spread)) return Number.NaN;
   const correlation = meanOver(mine, theirs, (a, b) => a * b) / spread;
   return Math.max(-1, Math.min(1, correlation));
 }

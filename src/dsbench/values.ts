@@ -16,13 +16,15 @@ export function parseNumber(cell: string): number | undefined {
   return Number.isFinite(value) ? value : undefined;
 }
 
-/** One writing for each label: `1.0`, `+1` and `1` are the same, `True` is 1 and `False` is 0. */
+/** One writing for each label: `1.0`, `+1` and `1` are the same, and `0.50` and `0.5`; `True` is 1 and `False` is 0. */
 export function canonicalLabel(cell: string): string {
   const text = cell.trim();
   if (/^true$/i.test(text)) return '1';
   if (/^false$/i.test(text)) return '0';
   const value = parseNumber(text);
-  return value === undefined || !Number.isSafeInteger(value) ? text : String(value);
+  // Beyond 2^53, different whole numbers become the same double.
+  const isExact = value !== undefined && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+  return isExact ? String(value) : text;
 }
 
 /** One writing for each id: whole numbers that became floats, and decimals with other zeros, are the same row. */
