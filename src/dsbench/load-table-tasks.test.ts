@@ -94,6 +94,28 @@ describe('tasks that cannot be played', () => {
     await rm(place, { recursive: true });
   });
 
+  test('are those whose answers no submission can be graded against', async () => {
+    const place = await copy();
+    const answersOf = (id: string) => join(place, 'answers', id, 'test_answer.csv');
+    const change = async (id: string, edit: (lines: readonly string[]) => readonly string[]) => {
+      const lines = (await readFile(answersOf(id), 'utf8')).trim().split('\n');
+      await writeFile(answersOf(id), edit(lines).join('\n'));
+    };
+    await change('binary-3-train-1', (lines) => [...lines, lines[1] ?? '']);
+    await change('regression-3-train-2', ([header = '', first = '', ...rest]) => [
+      ...[header, `${first.split(',')[0]},`, ...rest],
+    ]);
+    await change('multiclass-3-train-3', ([header = '']) => [header]);
+    await change('targets-3-train-4', ([header = '', ...rest]) => [header, `77,"`, ...rest]);
+    const message = await loadTableTasks(fileOf('train', place)).catch((error) => error.message);
+    expect(message).toContain('4 of 8 tasks of');
+    expect(message).toMatch(/binary-3-train-1: the answers .* have two rows with the id "\w+" in /);
+    expect(message).toMatch(/regression-3-train-2: the answers .* row 2 has "" in /);
+    expect(message).toMatch(/multiclass-3-train-3: the answers .* it has no row/);
+    expect(message).toMatch(/targets-3-train-4: the answers .* Quote Not Closed/);
+    await rm(place, { recursive: true });
+  });
+
   test('are those without a description, a metric, or with the target in the test set', async () => {
     const place = await copy();
     const path = join(place, 'dsbench_modeling_cleaned_prompts.json');

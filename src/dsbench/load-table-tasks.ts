@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { TableTask, Task } from '../types/task.ts';
 import { corrections, type Description } from './corrections.ts';
+import { type Answers, checkAnswers, readAnswers } from './grade-table.ts';
 import { metricNamed } from './metrics.ts';
 import { readHeader, UnreadableTable } from './read-table.ts';
 
@@ -41,7 +42,9 @@ type Found = { readonly id: string; readonly task?: Task; readonly problems: rea
 export async function loadTableTasks(path: string, folder = dirname(path)): Promise<Task[]> {
   const ids = idsOf(await readText(path), path);
   const descriptions = await readDescriptions(join(dirname(path), layout.descriptions));
-  const found = await Promise.all(ids.map((id) => readTask(id, descriptions[id], folder)));
+  const found: Found[] = [];
+  // One after the other: answers are read wholly, and those of a task may be large.
+  for (const id of ids) found.push(await readTask(id, descriptions[id], folder));
   const broken = found.filter(({ problems }) => problems.length > 0);
   if (broken.length === 0) return found.flatMap(({ task }) => task ?? []);
   const lines = broken.map(({ id, problems }) => `  ${id}: ${problems.join('; ')}`);
@@ -111,13 +114,13 @@ async function readTask(id: string, published: unknown, folder: string): Promise
   const missing = Object.values(places).filter((place) => !existsSync(place));
   if (missing.length > 0) return { id, problems: [`there is no ${missing.join(', no ')}`] };
   try {
-    const [train, test, answers] = await Promise.all([
-      readHeader(places.train),
-      readHeader(places.test),
-      readHeader(places.answers),
-    ]);
-    const table = tableOf(described, places.answers, answers);
-    const problems = mismatches(table, { train, test, answers });
+    const [train, test] = await Promise.all([readHeader(places.train), readHeader(places.test)]);
+    const answers = await readAnswers(places.answers);
+    const table = tableOf(described, places.answers, answers.header);
+    const problems = [
+      ...mismatches(table, { train, test, answers: answers.header }),
+      ...faultsOf(answers, table),
+    ];
     const { cleaned_prompt: prompt, task_type: kind } = described;
     const files = { 'train.csv': places.train, 'test.csv': places.test };
     return { id, problems, task: { id, prompt, files, tags: [kind, table.metric], table } };
@@ -133,6 +136,18 @@ function tableOf(described: Checked, path: string, answers: readonly string[]): 
   const all = answers.filter((name) => name !== idColumn);
   const targets = target_column.length === 0 ? all : target_column;
   return { answers: path, metric: metricNamed(metric), kind, idColumn, targets };
+}
+
+/** Why no submission could be graded against the answers; columns that they lack are a mismatch and not named again. */
+function faultsOf(answers: Answers, { metric, idColumn, targets }: TableTask): string[] {
+  if (![idColumn, ...targets].every((name) => answers.header.includes(name))) return [];
+  try {
+    checkAnswers(answers, metricNamed(metric), { id: idColumn, targets });
+    return [];
+  } catch (error) {
+    if (error instanceof BoundaryError) return [error.message];
+    throw error;
+  }
 }
 
 /** Where tables and description disagree: another competition's description, or answers among what agents see. */

@@ -6,7 +6,7 @@ import { corrections } from '../../src/dsbench/corrections.ts';
 /** DSBench's task files as published; not part of the repository. */
 export const publishedFiles = fileURLToPath(new URL('../../../shared/data/bench', import.meta.url));
 
-/** Writes tables of one row for every published task, with the columns that its description names. */
+/** Writes tables for every published task, one row of answers each, with the columns that its description names. */
 export async function layoutTables(folder: string): Promise<void> {
   const path = join(publishedFiles, 'dsbench_modeling_cleaned_prompts.json');
   const published = JSON.parse(await readFile(path, 'utf8'));
@@ -21,6 +21,9 @@ export async function layoutTables(folder: string): Promise<void> {
     await mkdir(answers, { recursive: true });
     await writeFile(join(tables, 'train.csv'), `${line([id_column, 'x', ...targets])}\n`);
     await writeFile(join(tables, 'test.csv'), `${line([id_column, 'x'])}\n`);
-    await writeFile(join(answers, 'test_answer.csv'), `${line([id_column, ...targets])}\n`);
+    const header = [id_column, ...targets];
+    // A number, a label and a text alike.
+    const row = header.map(() => '1');
+    await writeFile(join(answers, 'test_answer.csv'), `${line(header)}\n${line(row)}\n`);
   }
 }
