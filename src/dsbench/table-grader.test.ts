@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { WorkspaceFiles } from '../types/sandbox.ts';
 import type { TableTask } from '../types/task.ts';
+import type { Action } from '../types/trajectory.ts';
 import type { Fallbacks } from './fair-metrics.ts';
 import { createTableGrader } from './table-grader.ts';
 
@@ -11,7 +12,19 @@ const folder = mkdtempSync(join(tmpdir(), 'grader-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const paper: Fallbacks = { accuracy: 0.5, f1: 0, rmsePercent: 'mean' };
-const play = { id: '1/t/0' };
+
+/** An action that wrote these files, or ran nothing. */
+function actionOf(agent: string, turn: number, written: readonly string[] = []): Action {
+  const files = { written: written.map((path) => ({ path, bytes: 1 })), removed: [] };
+  return {
+    ...{ id: `1/t/0/${turn}`, agent, role: agent, turn, seed: 0, stop: 'stop', text: '' },
+    ...{ policy: { id: 'p', version: 0 }, observation: new Int32Array(), observationText: '' },
+    ...{ tokens: new Int32Array(), logprobs: new Float32Array(), toolCalls: [] },
+    toolResults: [{ tool: 'python', status: 'ok', output: '', durationMs: 0, files }],
+  };
+}
+
+const play = { id: '1/t/0', actions: [actionOf('analyst', 0, ['submission.csv'])] };
 let number = 0;
 
 function taskOf(answers: string, table: Partial<TableTask>) {
@@ -58,6 +71,58 @@ describe('a play of a regression task', () => {
   test('that broke counts the same', async () => {
     const grade = createTableGrader(paper);
     expect((await grade(task, play))?.measures?.['fair-rmse-percent']).toBeCloseTo(37.33, 2);
+  });
+});
+
+describe('a submission that an earlier agent left', () => {
+  const task = taskOf('id,y\n1,10\n2,20\n', {});
+  const submission = filesWith('id,y\n1,10\n2,20\n');
+  const gradeOf = (...actions: readonly Action[]) =>
+    createTableGrader(paper)(task, { id: '1/t/0', actions }, submission);
+
+  test('is stale: it counts as a failure, and says whose it is', async () => {
+    const engineer = actionOf('engineer', 0, ['X_test.pkl', 'submission.csv']);
+    expect(await gradeOf(engineer, actionOf('analyst', 1))).toEqual({
+      trajectoryId: '1/t/0',
+      correct: false,
+      extracted: 'stale: submission.csv is by engineer, and not by analyst, who acted last',
+      measures: { 'fair-rmse-percent': 50 },
+    });
+    expect((await gradeOf(actionOf('analyst', 0)))?.extracted).toMatch(/is by no agent/);
+  });
+
+  test('counts where the last agent wrote it again, in whichever of its actions', async () => {
+    const outcome = await gradeOf(
+      actionOf('engineer', 0, ['submission.csv']),
+      actionOf('analyst', 1, ['submission.csv']),
+      actionOf('analyst', 2),
+    );
+    expect(outcome).toMatchObject({ correct: true, extracted: 'rmse 0' });
+  });
+});
+
+describe('an error that is too large to be a number', () => {
+  const huge = filesWith('id,y\n1,1e308\n2,-1e308\n');
+
+  test('is a failure with the fallback, also where the metric itself has a value', async () => {
+    const grade = createTableGrader(paper);
+    const truth = 'id,y\n1,10\n2,20\n';
+    expect(await grade(taskOf(truth, {}), play, huge)).toMatchObject({
+      correct: false,
+      extracted: 'invalid-values: rmse of these predictions is too large to be a number',
+      measures: { 'fair-rmse-percent': 50 },
+    });
+    const byRanks = await grade(taskOf(truth, { metric: 'spearman' }), play, huge);
+    expect(byRanks).toMatchObject({ correct: true, measures: { 'fair-rmse-percent': 50 } });
+    const ninety = createTableGrader({ ...paper, rmsePercent: 90 });
+    expect((await ninety(taskOf(truth, {}), play, huge))?.measures).toEqual({
+      'fair-rmse-percent': 90,
+    });
+  });
+
+  test('leaves out answers that are all the same, which have no range', async () => {
+    const constant = taskOf('id,y\n1,10\n2,10\n', { metric: 'spearman' });
+    expect((await createTableGrader(paper)(constant, play, huge))?.measures).toEqual({});
   });
 });
 

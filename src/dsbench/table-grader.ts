@@ -4,9 +4,9 @@ import { BoundaryError } from '../errors.ts';
 import type { Outcome } from '../types/feedback.ts';
 import type { WorkspaceFiles } from '../types/sandbox.ts';
 import type { TableTask, Task } from '../types/task.ts';
-import type { Trajectory } from '../types/trajectory.ts';
+import type { Action, Trajectory } from '../types/trajectory.ts';
 import { type Fallbacks, fairMetrics } from './fair-metrics.ts';
-import { type Answers, gradeTable, readAnswers, type TableGrade } from './grade-table.ts';
+import { type Answers, failed, gradeTable, readAnswers, type TableGrade } from './grade-table.ts';
 import { metricNamed } from './metrics.ts';
 
 /** What a team hands in. */
@@ -18,11 +18,14 @@ const keptBytes = 8 * 2 ** 20;
 /** @param files of the play at its end; absent = none, as of a play that broke */
 type TableGrader = (
   task: Task,
-  play: Pick<Trajectory, 'id'>,
+  play: Pick<Trajectory, 'id' | 'actions'>,
   files?: WorkspaceFiles,
 ) => Promise<Outcome>;
 
-/** A grader of {@link submissionFile}: a play is right when its submission can be used, and has fair metrics either way. */
+/**
+ * A grader of {@link submissionFile}: a play is right when its submission can be used and its last agent wrote it; it has
+ * fair metrics either way.
+ */
 export function createTableGrader(fallbacks: Fallbacks): TableGrader {
   const kept = new Map<string, Promise<Answers>>();
   const answersOf = async (path: string): Promise<Answers> => {
@@ -35,7 +38,7 @@ export function createTableGrader(fallbacks: Fallbacks): TableGrader {
   return async (task, play, files) => {
     const table = tableOf(task);
     const answers = await answersOf(table.answers);
-    const grade = await gradeFiles(table, answers, files);
+    const grade = await gradeFiles(table, answers, { play, files });
     const truths = table.targets.map((name) => answers.cells[answers.header.indexOf(name)] ?? []);
     return {
       trajectoryId: play.id,
@@ -49,12 +52,26 @@ export function createTableGrader(fallbacks: Fallbacks): TableGrader {
 async function gradeFiles(
   { metric, idColumn, targets }: TableTask,
   answers: Answers,
-  files: WorkspaceFiles | undefined,
+  left: { readonly play: Pick<Trajectory, 'actions'>; readonly files: WorkspaceFiles | undefined },
 ): Promise<TableGrade> {
+  const { play, files } = left;
   const isThere = (await files?.list())?.some(({ path }) => path === submissionFile);
+  const stale = isThere ? staleFault(play) : undefined;
+  if (stale !== undefined) return stale;
   const content = isThere ? await files?.read(submissionFile) : undefined;
   const submission = content === undefined ? undefined : Readable.from([Buffer.from(content)]);
   return gradeTable(submission, answers, metricNamed(metric), { id: idColumn, targets });
+}
+
+/** A placeholder of an earlier agent is not what the team hands in: only what the last one wrote is. */
+function staleFault({ actions }: Pick<Trajectory, 'actions'>): TableGrade | undefined {
+  const writes = ({ toolResults }: Action) =>
+    toolResults.some(({ files }) => files?.written.some(({ path }) => path === submissionFile));
+  const writer = actions.findLast(writes)?.agent;
+  const last = actions.at(-1)?.agent;
+  if (writer !== undefined && writer === last) return undefined;
+  const author = writer ?? 'no agent';
+  return failed('stale', `${submissionFile} is by ${author}, and not by ${last}, who acted last`);
 }
 
 /** `roc_auc 0.8123`, or the fault with its reason. */

@@ -108,7 +108,7 @@ const faults: readonly (readonly [
       analyst: [code('submit(predict(number))'), 'Done.'],
     },
     'analyst',
-    'rmse',
+    'stale',
   ],
   ['NaN', { analyst: [rewrite('rows[3][1] = "nan"'), 'Done.'] }, 'analyst', 'missing-values'],
   [

@@ -75,7 +75,7 @@ describe('the menu', () => {
       expect(scores, task.id).toEqual([10, expect.any(Number), 10]);
       const { 'fair-accuracy': accuracy = 1, 'fair-rmse-percent': error = 0 } =
         outcome?.measures ?? {};
-      const nothing = (await grade(task, { id: 'x' })).measures ?? {};
+      const nothing = (await grade(task, { id: 'x', actions: [] })).measures ?? {};
       expect(accuracy, task.id).toBeGreaterThan(0.6);
       expect(error, task.id).toBeLessThan(nothing['fair-rmse-percent'] ?? 1);
     }
