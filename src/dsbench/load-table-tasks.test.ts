@@ -73,6 +73,12 @@ describe('synthetic tables', () => {
 });
 
 describe('tasks that cannot be played', () => {
+  test('a file that is not there is named, with where tables come from', async () => {
+    await expect(loadTableTasks('nowhere/tasks.json')).rejects.toThrow(
+      /nowhere\/tasks\.json cannot be read: ENOENT.*put DSBench's data there, or make tables with `teamtune make-tables/,
+    );
+  });
+
   test('are all named before the run, each with what is wrong', async () => {
     const place = await copy();
     const tables = (id: string) => join(place, 'data_resplit', id);

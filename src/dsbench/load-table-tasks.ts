@@ -58,7 +58,11 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new BoundaryError('task', `${path} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new BoundaryError(
+      'task',
+      `${path} cannot be read: ${messageOf(cause)}; put DSBench's data there, or make tables with \`teamtune make-tables FOLDER\` and name their files in tasks (docs/dsbench.md)`,
+      { cause },
+    );
   }
 }
 
