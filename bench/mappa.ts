@@ -87,6 +87,7 @@ function inputOf(
 
 function report(): void {
   const games = new Map<string, number[]>();
+  const unreached = new Map<string, number>();
   for (const [name, runs] of results) {
     const all = (arms[name]?.steps ?? 0) * gamesPerStep;
     const reached = runs.map(({ curve }) => trajectoriesTo(target, curve));
@@ -96,10 +97,11 @@ function report(): void {
     );
     const final = runs.map(({ curve }) => curve.at(-1)?.accuracy.toFixed(3)).join(', ');
     const missed = reached.filter((count) => count === undefined).length;
+    unreached.set(name, missed);
     const never = missed === 0 ? '' : `; ${missed} never reached ${target} in ${all} games`;
     const alarms = [...new Set(runs.flatMap((run) => run.alarms))].join(', ') || 'none';
     console.log(`${name}: final accuracy ${final}${never}; alarms of the audit: ${alarms}`);
   }
   console.log(`\ngames to a held-out accuracy of ${target}`);
-  printArms(games, options.json);
+  printArms(games, options.json, unreached);
 }

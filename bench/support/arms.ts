@@ -79,17 +79,29 @@ export function readRun<Result>(directory: string, read: (run: Run) => Result): 
   }
 }
 
-/** Prints a table of the arms and, last, one JSON object: `{"arms": {NAME: {mean, interval, seeds}}}`. */
-export function printArms(arms: ReadonlyMap<string, readonly number[]>, json: boolean): void {
+/**
+ * Prints a table of the arms and, last, one JSON object: `{"arms": {NAME: {mean, interval, seeds}}}`.
+ *
+ * @param unreached arm → how many of its numbers are lower bounds, since the run ended before; said where there are any
+ */
+export function printArms(
+  arms: ReadonlyMap<string, readonly number[]>,
+  json: boolean,
+  unreached: ReadonlyMap<string, number> = new Map(),
+): void {
   const summaries = [...arms].map(([name, seeds]) => {
     const { mean, low, high } = summarize(seeds);
     // One run says nothing of how runs differ.
-    return [name, { mean, interval: seeds.length < 2 ? null : [low, high], seeds }] as const;
+    const bounds = unreached.get(name) ?? 0;
+    const summary = { mean, interval: seeds.length < 2 ? null : [low, high], seeds };
+    return [name, { ...summary, ...(bounds > 0 && { unreached: bounds }) }] as const;
   });
-  for (const [name, { mean, interval, seeds }] of summaries) {
+  for (const [name, { mean, interval, seeds, unreached: bounds = 0 }] of summaries) {
     const numbers = [mean, ...(interval ?? [])].map((number) => number.toPrecision(3));
     const between = interval === null ? 'no interval' : `${numbers[1]} to ${numbers[2]}`;
-    console.log(`${name.padEnd(14)} ${numbers[0]} (${between}), ${seeds.length} runs`);
+    console.log(
+      `${name.padEnd(14)} ${numbers[0]} (${between}), ${seeds.length} runs${bounds > 0 ? `, ${bounds} of them at least that` : ''}`,
+    );
   }
   if (json) console.log(JSON.stringify({ arms: Object.fromEntries(summaries) }));
 }

@@ -9,8 +9,7 @@ import { defineTeam } from '../../src/rollout/team.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import type { CoachRequest } from '../../src/types/feedback.ts';
 import type { Task } from '../../src/types/task.ts';
-import type { Datum } from '../../src/types/training-service.ts';
-import { encodeDemonstration } from '../../teams/arithmetic/demonstrations.ts';
+import { demonstrationBatches, plainTokenizer } from '../../teams/demonstration-batches.ts';
 import { makeTinyBase, type TinyRecipe } from '../../teams/tiny-base.ts';
 
 const modulus = 5;
@@ -141,31 +140,21 @@ export function makeTranslateBase(
   const base = {
     name: 'translate-base',
     recipe: made,
-    tokenizer: {
-      words: [],
-      numbers: 0,
-      chatTemplate: '{%- for message in messages -%}{{- message.content -}}{%- endfor -%}',
-    },
+    tokenizer: plainTokenizer,
     ingredients: { rowsPerStep, keeps },
-    batches: (tokenizer: Tokenizer) => demonstrationBatches(tokenizer, made.seed),
+    batches: (tokenizer: Tokenizer) => {
+      const { train } = splitTranslations();
+      return demonstrationBatches(tokenizer, {
+        rows: rowsPerStep,
+        seedOf: (step) => ['translate-base', made.seed, step],
+        draw: (random) => {
+          const { prompt } = train[Math.floor(random.uniform() * train.length)] as Task;
+          return example(prompt, random);
+        },
+      });
+    },
   };
   return makeTinyBase(cache, base, () => undefined);
-}
-
-function demonstrationBatches(tokenizer: Tokenizer, seed: number): (step: number) => Datum[] {
-  const { train } = splitTranslations();
-  return (step) => {
-    const random = createRandom(seedFor('translate-base', seed, step));
-    return Array.from({ length: rowsPerStep }, () => {
-      const { prompt } = train[Math.floor(random.uniform() * train.length)] as Task;
-      const [asked, said] = example(prompt, random);
-      const messages = [
-        { role: 'user', content: asked },
-        { role: 'assistant', content: said },
-      ] as const;
-      return encodeDemonstration(tokenizer, { messages });
-    });
-  };
 }
 
 /** One role's part of a play as the base plays it; the executor, who has most to learn, three times of five. */

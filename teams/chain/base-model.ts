@@ -1,7 +1,5 @@
 import { createRandom, type Random, seedFor } from '../../src/random.ts';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import type { Datum } from '../../src/types/training-service.ts';
-import { encodeDemonstration } from '../arithmetic/demonstrations.ts';
+import { demonstrationBatches, plainTokenizer } from '../demonstration-batches.ts';
 import {
   type BaseProgress,
   makeTinyBase,
@@ -66,13 +64,16 @@ function baseOf(choice: ChainBase): TinyBase {
   return {
     name: 'chain-base',
     recipe: made,
-    tokenizer: {
-      words: [],
-      numbers: 0,
-      chatTemplate: '{%- for message in messages -%}{{- message.content -}}{%- endfor -%}',
-    },
+    tokenizer: plainTokenizer,
     ingredients: { habits, rowsPerStep, shares },
-    batches: (tokenizer) => demonstrationBatches(tokenizer, made.seed),
+    batches: (tokenizer) => {
+      const wrongFacts = misconceptions(made.seed);
+      return demonstrationBatches(tokenizer, {
+        rows: rowsPerStep,
+        seedOf: (step) => ['chain-base', made.seed, step],
+        draw: (random) => demonstrate(wrongFacts, random),
+      });
+    },
   };
 }
 
@@ -92,21 +93,6 @@ export function makeChainBase(
 
 export function chainBaseDirectory(cache: string, choice: ChainBase = {}): string {
   return tinyBaseDirectory(cache, baseOf(choice));
-}
-
-function demonstrationBatches(tokenizer: Tokenizer, seed: number): (step: number) => Datum[] {
-  const wrongFacts = misconceptions(seed);
-  return (step) => {
-    const random = createRandom(seedFor('chain-base', seed, step));
-    return Array.from({ length: rowsPerStep }, () => {
-      const [asked, said] = demonstrate(wrongFacts, random);
-      const messages = [
-        { role: 'user', content: asked },
-        { role: 'assistant', content: said },
-      ] as const;
-      return encodeDemonstration(tokenizer, { messages });
-    });
-  };
 }
 
 /** Fact → the wrong result that the generator believes. */

@@ -1,7 +1,5 @@
-import { createRandom, type Random, seedFor } from '../../src/random.ts';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import type { Datum } from '../../src/types/training-service.ts';
-import { encodeDemonstration } from '../arithmetic/demonstrations.ts';
+import type { Random } from '../../src/random.ts';
+import { demonstrationBatches } from '../demonstration-batches.ts';
 import { type BaseProgress, makeTinyBase, type TinyBase } from '../tiny-base.ts';
 import {
   type AgentName,
@@ -43,7 +41,18 @@ const base: TinyBase = {
   },
   tokenizer: { words: recipeWords() },
   ingredients: { habits, rowsPerStep },
-  batches: demonstrationBatches,
+  batches: (tokenizer) => {
+    const agents = Object.keys(choices) as AgentName[];
+    return demonstrationBatches(tokenizer, {
+      rows: rowsPerStep,
+      seedOf: (step) => ['recipes-base', step],
+      draw: (random, row) => {
+        const agent = agents[row % agents.length] as AgentName;
+        const metric = pick(metricWords, random);
+        return [promptFor(agent, { metric }), choices[agent](metric, random)];
+      },
+    });
+  },
 };
 
 /**
@@ -81,19 +90,3 @@ const choices: Readonly<Record<AgentName, (metric: string, random: Random) => st
     return analystProgram(form, random.uniform() < habits.analyst.header);
   },
 };
-
-function demonstrationBatches(tokenizer: Tokenizer): (step: number) => Datum[] {
-  const agents = Object.keys(choices) as AgentName[];
-  return (step) => {
-    const random = createRandom(seedFor('recipes-base', step));
-    return Array.from({ length: rowsPerStep }, (_, row) => {
-      const agent = agents[row % agents.length] as AgentName;
-      const metric = pick(metricWords, random);
-      const messages = [
-        { role: 'user', content: promptFor(agent, { metric }) },
-        { role: 'assistant', content: choices[agent](metric, random) },
-      ] as const;
-      return encodeDemonstration(tokenizer, { messages });
-    });
-  };
-}

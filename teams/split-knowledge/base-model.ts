@@ -1,7 +1,5 @@
-import { createRandom, type Random, seedFor } from '../../src/random.ts';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import type { Datum } from '../../src/types/training-service.ts';
-import { encodeDemonstration } from '../arithmetic/demonstrations.ts';
+import type { Random } from '../../src/random.ts';
+import { demonstrationBatches, plainTokenizer } from '../demonstration-batches.ts';
 import {
   type BaseProgress,
   makeTinyBase,
@@ -52,14 +50,16 @@ function baseOf(choice: BaseChoice): TinyBase {
   return {
     name: 'split-knowledge-base',
     recipe: made,
-    // Nothing but what is written: every character is one token.
-    tokenizer: {
-      words: [],
-      numbers: 0,
-      chatTemplate: '{%- for message in messages -%}{{- message.content -}}{%- endfor -%}',
-    },
+    tokenizer: plainTokenizer,
     ingredients: { rowsPerStep, firstTurnShare, defaultHabits },
-    batches: (tokenizer) => demonstrationBatches(tokenizer, made.seed),
+    batches: (tokenizer) => {
+      const { train } = splitQuestions();
+      return demonstrationBatches(tokenizer, {
+        rows: rowsPerStep,
+        seedOf: (step) => ['split-knowledge-base', made.seed, step],
+        draw: (random) => example(train, random),
+      });
+    },
   };
 }
 
@@ -80,22 +80,6 @@ export function makeBaseModel(
   choice: BaseChoice = {},
 ): Promise<string> {
   return makeTinyBase(cache, baseOf(choice), onProgress);
-}
-
-/** Fresh examples for every step. */
-function demonstrationBatches(tokenizer: Tokenizer, seed: number): (step: number) => Datum[] {
-  const { train } = splitQuestions();
-  return (step) => {
-    const random = createRandom(seedFor('split-knowledge-base', seed, step));
-    return Array.from({ length: rowsPerStep }, () => {
-      const [asked, said] = example(train, random);
-      const messages = [
-        { role: 'user', content: asked },
-        { role: 'assistant', content: said },
-      ] as const;
-      return encodeDemonstration(tokenizer, { messages });
-    });
-  };
 }
 
 function example(
