@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -95,14 +95,7 @@ describe('a run of MALT', () => {
       () => count('feedback', "action_id LIKE '1/%'") === 48,
       () => count('steps', 'step = 1') === 1,
     ];
-    for (const [kill, hasCome] of moments.entries()) {
-      const { signal, stderr } = await killWhen(
-        [...args, ...(kill === 0 ? [] : ['--resume'])],
-        hasCome,
-      );
-      expect(signal, `kill ${kill} came too late: ${stderr}`).toBe('SIGKILL');
-    }
-    const { code, stderr } = await runCli([...args, '--resume']);
+    const { code, stderr } = await killAtEach(args, moments);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openRun } from '../../src/run/run-store.ts';
-import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -72,11 +72,9 @@ describe('a run of MAPoRL', () => {
     const killed = join(folder, 'killed');
     const args = ['train', config, '--output', killed];
     // The rewards are recorded just before the policies and their critics move.
-    const { signal, stderr: said } = await killWhen(args, () => {
-      return countRows(killed, 'discussion_answers', "action_id LIKE '2/%'") > 0;
-    });
-    expect(signal, `the kill came too late: ${said}`).toBe('SIGKILL');
-    const { code, stderr } = await runCli([...args, '--resume']);
+    const { code, stderr } = await killAtEach(args, [
+      () => countRows(killed, 'discussion_answers', "action_id LIKE '2/%'") > 0,
+    ]);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { openRun } from '../../src/run/run-store.ts';
-import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { runCli } from '../support/run-cli.ts';
 
 const recipes = fileURLToPath(new URL('../../teams/recipes/teamtune.config.ts', import.meta.url));
@@ -46,11 +46,9 @@ test('killed while plays have files open, it ends with the same grades and numbe
 
   const killed = join(folder, 'killed');
   const args = ['train', config, '--output', killed];
-  const { signal, stderr: said } = await killWhen(args, () => {
-    return countRows(killed, 'outcomes', "trajectory_id LIKE '2/%'") > 0;
-  });
-  expect(signal, `the kill came too late: ${said}`).toBe('SIGKILL');
-  const resumed = await runCli([...args, '--resume']);
+  const resumed = await killAtEach(args, [
+    () => countRows(killed, 'outcomes', "trajectory_id LIKE '2/%'") > 0,
+  ]);
   expect(resumed.code, resumed.stderr).toBe(0);
   expect(gradesOf(killed)).toEqual(gradesOf(whole));
   expect(factsOf(killed)).toEqual(factsOf(whole));

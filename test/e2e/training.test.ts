@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeBaseModel } from '../../teams/arithmetic/base-model.ts';
-import { countRows, factsOf, killWhen } from '../support/killed-training.ts';
+import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { runCli } from '../support/run-cli.ts';
 
 const config = fileURLToPath(new URL('../../teams/arithmetic/teamtune.config.ts', import.meta.url));
@@ -68,12 +68,7 @@ describe('a run on the arithmetic team', () => {
       () => readdirSync(join(killed, 'checkpoints')).some((name) => name.startsWith('step-000003')),
       () => count('actions', "scope = 'eval:trained'") > 40,
     ];
-    for (const [kill, hasCome] of moments.entries()) {
-      const resumed = [...args, ...(kill === 0 ? [] : ['--resume'])];
-      const { signal, stderr } = await killWhen(resumed, hasCome);
-      expect(signal, `kill ${kill} came too late: ${stderr}`).toBe('SIGKILL');
-    }
-    const { code, stderr } = await runCli([...args, '--resume']);
+    const { code, stderr } = await killAtEach(args, moments);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(factsOf(killed)).toEqual(factsOf(whole));

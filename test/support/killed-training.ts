@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openRun } from '../../src/run/run-store.ts';
-import { startCli } from './run-cli.ts';
+import { runCli, startCli } from './run-cli.ts';
 
 /** What a run came to, without what depends on the clock or on the folder. */
 export function factsOf(directory: string) {
@@ -42,7 +42,7 @@ function isTrue(condition: () => boolean): boolean {
 }
 
 /** Runs the CLI until it has come so far, and kills it. @returns how it ended: `SIGKILL` unless it ended by itself before */
-export async function killWhen(args: readonly string[], hasCome: () => boolean) {
+async function killWhen(args: readonly string[], hasCome: () => boolean) {
   const { child, ended } = startCli(args);
   let hasEnded = false;
   void ended.then(() => {
@@ -51,4 +51,19 @@ export async function killWhen(args: readonly string[], hasCome: () => boolean) 
   while (!hasEnded && !isTrue(hasCome)) await sleep(1);
   child.kill('SIGKILL');
   return ended;
+}
+
+/**
+ * Kills the CLI once at each moment, resuming it in between, and at last lets it end.
+ *
+ * @param moments how far it must have come for each kill
+ * @returns how it ended
+ * @throws Error when it ended before it was killed
+ */
+export async function killAtEach(args: readonly string[], moments: readonly (() => boolean)[]) {
+  for (const [kill, hasCome] of moments.entries()) {
+    const { signal, stderr } = await killWhen(kill === 0 ? args : [...args, '--resume'], hasCome);
+    if (signal !== 'SIGKILL') throw new Error(`kill ${kill} came too late: ${stderr}`);
+  }
+  return runCli([...args, '--resume']);
 }
