@@ -116,11 +116,11 @@ inline at::Tensor gate_rows(const at::Tensor& gate_up) {
   return output;
 }
 
-// qkv [rows, (heads + 2 · keyValueHeads) · headDim]; keys and values [slots, positions, keyValueHeads, headDim];
-// positions and places int64 [rows]: the row's token in its sequence, and in the cache counted over all slots
+// qkv [rows, (heads + 2 · keyValueHeads) · headDim]; keys and values [places, keyValueHeads, headDim];
+// positions and places int64 [rows]: the row's token in its sequence, and in the cache, where those before it stand in front
 inline kernels::Heads heads_of(const at::Tensor& qkv, const at::Tensor& keys, const at::Tensor& values,
                                const at::Tensor& positions, const at::Tensor& places) {
-  const int64_t rows = qkv.size(0), key_value_heads = keys.size(2), head_dim = keys.size(3);
+  const int64_t rows = qkv.size(0), key_value_heads = keys.size(1), head_dim = keys.size(2);
   const int64_t heads = qkv.size(1) / head_dim - 2 * key_value_heads;
   check_lanes("headDim", head_dim);
   const kernels::Heads at{floats(qkv, "qkv", rows * (heads + 2 * key_value_heads) * head_dim),
@@ -129,7 +129,7 @@ inline kernels::Heads heads_of(const at::Tensor& qkv, const at::Tensor& keys, co
                           indices(places, "places", rows),
                           floats(keys, "keys", keys.numel()),
                           floats(values, "values", keys.numel())};
-  const int64_t room = keys.size(0) * keys.size(1);
+  const int64_t room = keys.size(0);
   for (int64_t row = 0; row < rows; row++) {
     if (at.positions[row] < 0 || at.places[row] < at.positions[row] || at.places[row] >= room) {
       throw std::runtime_error("row " + std::to_string(row) + ": position " + std::to_string(at.positions[row]) +

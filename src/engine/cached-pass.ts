@@ -1,10 +1,11 @@
 // The forward pass of sampling on the CPU: rows of any sequences, each at its own position, over the cache.
 import { aten } from './aten.ts';
 import type { Decoder } from './decoder.ts';
-import type { KvCache } from './kv-cache.ts';
+
 import { factorsFor, type LinearGroup, type LoraRows } from './lora.ts';
 import { callNative } from './native.ts';
 import { tidy } from './scope.ts';
+import type { SequenceCache } from './sequence-cache.ts';
 import { Tensor } from './tensor.ts';
 
 /** Tokens of sequences in the cache, in flat order; a sequence's earlier tokens are in the cache or among them. */
@@ -13,7 +14,7 @@ export type CachedRows = {
   readonly tokens: Tensor;
   /** int64 [rows]: index of the token in its sequence. */
   readonly positions: Tensor;
-  /** int64 [rows]: where its key and value are stored, as `KvCache` counts. */
+  /** int64 [rows]: the place of its key and value in the cache. */
   readonly places: Tensor;
   /** All positions are smaller. */
   readonly length: number;
@@ -27,7 +28,7 @@ type Layer = Decoder['layers'][number];
  *
  * @returns hidden states [rows, hiddenSize] before the final norm. Caller frees
  */
-export function runCachedRows(decoder: Decoder, cache: KvCache, rows: CachedRows): Tensor {
+export function runCachedRows(decoder: Decoder, cache: SequenceCache, rows: CachedRows): Tensor {
   let hidden = aten('embedding', decoder.embedding, rows.tokens);
   for (let layer = 0; layer < decoder.layers.length; layer++) {
     const before = hidden;
@@ -39,7 +40,7 @@ export function runCachedRows(decoder: Decoder, cache: KvCache, rows: CachedRows
 
 function runLayer(
   decoder: Decoder,
-  cache: KvCache,
+  cache: SequenceCache,
   rows: CachedRows,
   { layer: index, hidden }: { readonly layer: number; readonly hidden: Tensor },
 ): Tensor {

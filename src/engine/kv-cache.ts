@@ -1,11 +1,11 @@
 import { aten } from './aten.ts';
 import type { Decoder, LayerHeads } from './decoder.ts';
-import { copyTo, empty, narrow, transpose, zeros } from './ops.ts';
+import { copyTo, narrow, transpose, zeros } from './ops.ts';
 import { keep, tidy } from './scope.ts';
 import { bytesPerElement, type Tensor } from './tensor.ts';
 
-/** One layer's store: [slots, positions, keyValueHeads, headDim] each. */
-type LayerCache = { readonly keys: Tensor; readonly values: Tensor };
+/** One layer's store. */
+export type LayerCache = { readonly keys: Tensor; readonly values: Tensor };
 
 /** Keys and values as attention reads them: views [slots, keyValueHeads, positions, headDim]. */
 export type CacheView = { readonly key: Tensor; readonly value: Tensor };
@@ -19,22 +19,24 @@ export function roundUp(count: number, block: number): number {
   return Math.ceil(count / block) * block;
 }
 
+/** Of one token's keys and values in all layers. */
+export function bytesPerToken({ config, dtype }: Decoder): number {
+  return 2 * config.layers * config.keyValueHeads * config.headDim * bytesPerElement(dtype);
+}
+
 /**
- * Keys and values of past tokens. A slot holds one sequence, token i always at position i: what other slots hold never
- * moves it.
+ * Keys and values of past tokens, [slots, positions, keyValueHeads, headDim] in each layer. A slot holds one sequence,
+ * token i always at position i: what other slots hold never moves it. What was never written reads as 0.
  */
 export class KvCache {
   readonly #decoder: Decoder;
-  readonly #isCleared: boolean;
   #slots = 0;
   #positions = 0;
   #layers: readonly LayerCache[] = [];
   #views: { readonly slots: number; readonly positions: number; readonly layers: CacheView[] };
 
-  /** @param isCleared whether what was never written must read as 0; without, memory is only taken where it is used */
-  constructor(decoder: Decoder, isCleared = true) {
+  constructor(decoder: Decoder) {
     this.#decoder = decoder;
-    this.#isCleared = isCleared;
     this.#views = { slots: 0, positions: 0, layers: [] };
   }
 
@@ -43,16 +45,8 @@ export class KvCache {
     return this.#positions;
   }
 
-  /** Of what is allocated now; memory that was never written may not be taken yet. */
   get bytes(): number {
-    return this.#slots * this.#positions * this.bytesPerToken;
-  }
-
-  /** Of all layers. */
-  get bytesPerToken(): number {
-    const { config, dtype } = this.#decoder;
-    const elements = 2 * config.layers * config.keyValueHeads * config.headDim;
-    return elements * bytesPerElement(dtype);
+    return this.#slots * this.#positions * bytesPerToken(this.#decoder);
   }
 
   /** Makes room; keeps what is stored. @returns whether flat rows moved */
@@ -81,11 +75,6 @@ export class KvCache {
       aten('index_copy_', aten('view', keys, shape), 0, flatRows, heads.key);
       aten('index_copy_', aten('view', values, shape), 0, flatRows, heads.value);
     });
-  }
-
-  /** One layer's whole store, which stays the cache's; it is another after `reserve` has said that rows moved. */
-  store(layer: number): LayerCache {
-    return this.#layers[layer] as LayerCache;
   }
 
   /** The first `slots` slots up to `positions`; the same views are returned until either number changes. */
@@ -129,8 +118,7 @@ export class KvCache {
   #allocate(): LayerCache[] {
     const { config, dtype, device } = this.#decoder;
     const shape = [this.#slots, this.#positions, config.keyValueHeads, config.headDim];
-    const make = this.#isCleared ? zeros : empty;
-    const store = () => keep(make(shape, { dtype, device }));
+    const store = () => keep(zeros(shape, { dtype, device }));
     return Array.from({ length: config.layers }, () => ({ keys: store(), values: store() }));
   }
 

@@ -3,6 +3,7 @@ import { tinyAdapter, tinyDecoder, tinyTokens } from '../../test/support/tiny-de
 import { noGrad } from './autograd.ts';
 import { disposeDecoder } from './decoder.ts';
 import type { Generated, GenerationRequest, GeneratorOptions } from './generation.ts';
+import { bytesPerToken } from './kv-cache.ts';
 import { disposeAdapter } from './lora.ts';
 import { multiply } from './ops.ts';
 import { RowGenerator } from './row-generator.ts';
@@ -158,4 +159,15 @@ describe('a pass', () => {
     expect(generator.prefilled).toBe(6 + 80);
     generator.dispose();
   });
+});
+
+it('takes memory for the tokens there are, however long one prompt is', () => {
+  const generator = new RowGenerator(decoder, { maxRows: 20 });
+  const short = Array.from({ length: 19 }, (_, index) => request(tinyTokens(10, index), index));
+  runAll(generator, [request(tinyTokens(400, 99), 99), ...short]);
+  const perToken = bytesPerToken(decoder);
+  // 420 tokens of the long one, 30 of each short one; all stay for others that begin alike.
+  expect(generator.cacheBytes).toBeGreaterThanOrEqual(perToken * (420 + 19 * 30));
+  expect(generator.cacheBytes).toBeLessThan(perToken * 20 * 100 * 1.4);
+  generator.dispose();
 });

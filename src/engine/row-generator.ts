@@ -12,11 +12,12 @@ import {
   resultOf,
   type SequenceGenerator,
 } from './generation.ts';
-import { KvCache } from './kv-cache.ts';
+import { bytesPerToken } from './kv-cache.ts';
 import { type Adapter, adapterWrites, type LoraRows } from './lora.ts';
 import { indexSelect } from './ops.ts';
 import { drawTokens, planSampling, type SamplingPlan } from './sampling.ts';
 import { keep, tidy } from './scope.ts';
+import { SequenceCache } from './sequence-cache.ts';
 import { SequenceSlots } from './sequence-slots.ts';
 import { indexTensor, type Tensor } from './tensor.ts';
 
@@ -37,6 +38,9 @@ const defaults = { maxRows: 64, maxPrefillTokens: 4096, maxRetainedBytes: 256 * 
 /** Prompt tokens in a pass that also samples: rows under way wait at most for these. */
 const prefillBesideSampling = 512;
 
+/** Tokens to be sampled that a new row gets room for at once. */
+const roomAhead = 64;
+
 /**
  * The generator for a decoder with kernels: one `step` is one pass over a token of every row under way and over
  * prompts that have come, in pieces when they are long.
@@ -47,7 +51,7 @@ const prefillBesideSampling = 512;
 export class RowGenerator implements SequenceGenerator {
   readonly #decoder: Decoder;
   readonly #options: Required<GeneratorOptions>;
-  readonly #cache: KvCache;
+  readonly #cache: SequenceCache;
   readonly #adapters: AdapterBank;
   readonly #slots: SequenceSlots;
   readonly #waiting: Row[] = [];
@@ -59,11 +63,11 @@ export class RowGenerator implements SequenceGenerator {
   constructor(decoder: Decoder, options: GeneratorOptions = {}) {
     this.#decoder = decoder;
     this.#options = { ...defaults, ...options };
-    this.#cache = new KvCache(decoder, false);
+    this.#cache = new SequenceCache(decoder);
     this.#adapters = new AdapterBank(decoder);
     this.#slots = new SequenceSlots({
       sequences: this.#options.maxRows,
-      tokens: Math.floor(this.#options.maxRetainedBytes / this.#cache.bytesPerToken),
+      tokens: Math.floor(this.#options.maxRetainedBytes / bytesPerToken(decoder)),
     });
   }
 
@@ -130,13 +134,13 @@ export class RowGenerator implements SequenceGenerator {
     const placed = new Set<Row>();
     for (const row of this.#waiting) {
       if (placed.size === room) break;
-      const { adapter, prompt } = row.request;
+      const { adapter, prompt, maxTokens } = row.request;
       if (!writes.has(adapter)) writes.set(adapter, writesTo(this.#decoder, adapter));
       const place = this.#slots.place(row, writes.get(adapter) ?? 0);
       if (place === undefined) continue;
-      this.#cache.reserve(this.#slots.count, prompt.length);
       const { slot, from, cached } = place;
-      if (from !== slot) this.#cache.move(from, slot, cached);
+      this.#cache.reserve(slot, prompt.length + Math.min(maxTokens, roomAhead));
+      if (from !== slot) this.#cache.copy(from, slot, cached);
       this.#active.push(Object.assign(row, { slot }));
       placed.add(row);
     }
@@ -185,17 +189,18 @@ export class RowGenerator implements SequenceGenerator {
 
   #run(parts: readonly Part[], lora: LoraRows | undefined): Tensor {
     const length = parts.reduce((most, { row, count }) => Math.max(most, row.cached + count), 0);
-    this.#cache.reserve(this.#slots.count, length);
-    const stride = this.#cache.positions;
+    // All of them first: one that grows may move the others.
+    for (const { row, count } of parts) this.#cache.reserve(row.slot, row.cached + count);
     const tokens: number[] = [];
     const positions: number[] = [];
     const places: number[] = [];
     for (const { row, count } of parts) {
       const { prompt } = row.request;
+      const start = this.#cache.startOf(row.slot);
       for (let at = row.cached; at < row.cached + count; at++) {
         tokens.push(prompt[at] ?? row.tokens[at - prompt.length] ?? 0);
         positions.push(at);
-        places.push(row.slot * stride + at);
+        places.push(start + at);
       }
     }
     const column = (values: readonly number[]) => indexTensor(values, [values.length]);
@@ -230,7 +235,10 @@ export class RowGenerator implements SequenceGenerator {
   /** Takes rows out; what the cache holds of them stays for others. */
   #leave(rows: readonly ActiveRow[]): void {
     if (rows.length === 0) return;
-    for (const { slot } of rows) this.#slots.finish(slot);
+    for (const { slot, cached } of rows) {
+      this.#cache.trim(slot, cached);
+      for (const dropped of this.#slots.finish(slot)) this.#cache.release(dropped);
+    }
     this.#active = this.#active.filter((row) => !rows.includes(row));
   }
 

@@ -2,11 +2,11 @@ import { aten } from './aten.ts';
 import { noGrad } from './autograd.ts';
 import { type CachedRows, rowLogits, runCachedRows } from './cached-pass.ts';
 import type { Decoder } from './decoder.ts';
-import { KvCache } from './kv-cache.ts';
 import { type Adapter, buildBank, type LoraRows, loraOfEach } from './lora.ts';
 import { logSoftmax, narrow, reshape } from './ops.ts';
 import { type Packed, packRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
+import { SequenceCache } from './sequence-cache.ts';
 import { indexTensor, type Tensor } from './tensor.ts';
 
 /** A sequence of at least two tokens. */
@@ -25,12 +25,9 @@ export function scoreRows(decoder: Decoder, rows: readonly WholeRow[]): readonly
   const inputs = rows.map(({ tokens, ...rest }) => ({ ...rest, input: tokens.subarray(0, -1) }));
   const packed = packRows(inputs);
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length).fill(Number.NaN));
-  const cache = new KvCache(decoder, false);
+  const cache = new SequenceCache(decoder);
   try {
-    cache.reserve(
-      rows.length,
-      rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0),
-    );
+    for (const [row, { tokens }] of rows.entries()) cache.reserve(row, tokens.length);
     const trunks = new Set(packed.blocks.flatMap(({ trunk }) => trunk ?? []));
     const passes = [
       (block: number) => trunks.has(block),
@@ -82,7 +79,7 @@ function tokensOf({ blocks }: Packed, isWanted: (block: number) => boolean): rea
 
 function passOver(
   decoder: Decoder,
-  cache: KvCache,
+  cache: SequenceCache,
   from: {
     readonly packed: Packed;
     readonly rows: readonly WholeRow[];
@@ -97,7 +94,7 @@ function passOver(
   return {
     tokens: pick((token) => tokens[token] ?? 0),
     positions: pick(position),
-    places: pick((token) => owner(token) * cache.positions + position(token)),
+    places: pick((token) => cache.startOf(owner(token)) + position(token)),
     length: from.chosen.reduce((most, token) => Math.max(most, position(token) + 1), 0),
     lora: loraOf(
       decoder,
@@ -151,10 +148,10 @@ function readScores(
 }
 
 /** Gives every row what the first of its family has computed. */
-function copyTrunks(cache: KvCache, { blocks }: Packed): void {
+function copyTrunks(cache: SequenceCache, { blocks }: Packed): void {
   for (const { rows, from, trunk } of blocks) {
     const [first] = trunk === undefined ? [] : (blocks[trunk]?.rows ?? []);
     if (first === undefined) continue;
-    for (const row of rows) if (row !== first) noGrad(() => cache.move(first, row, from));
+    for (const row of rows) if (row !== first) noGrad(() => cache.copy(first, row, from));
   }
 }

@@ -31,11 +31,6 @@ export class SequenceSlots {
     this.#maxTokens = limits.tokens;
   }
 
-  /** Slots that were ever used: the cache needs as many. */
-  get count(): number {
-    return this.#holders.length;
-  }
-
   /**
    * Finds a slot for a row and whatever of its prompt is in the cache; the last token never is, since its scores are
    * wanted.
@@ -59,15 +54,23 @@ export class SequenceSlots {
     return { slot, from: from < 0 ? slot : from, cached };
   }
 
-  /** Keeps a row's sequence for others; the oldest go when there are too many. */
-  finish(slot: number): void {
+  /**
+   * Keeps a row's sequence for others; the oldest go when there are too many.
+   *
+   * @returns the slots that hold nothing now
+   */
+  finish(slot: number): readonly number[] {
     const holder = this.#holders[slot];
-    if (holder === undefined) return;
+    if (holder === undefined) return [];
     holder.isFinished = true;
     this.#finished.push(slot);
+    const dropped: number[] = [];
     while (this.#finished.length > this.#maxFinished || this.#tokens() > this.#maxTokens) {
-      this.#holders[this.#finished.shift() ?? slot] = undefined;
+      const oldest = this.#finished.shift() ?? slot;
+      this.#holders[oldest] = undefined;
+      dropped.push(oldest);
     }
+    return dropped;
   }
 
   #longest(
