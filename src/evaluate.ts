@@ -1,7 +1,8 @@
+import { countUnscoredPlays } from './methods/coach-metrics.ts';
 import { recordDiscussions } from './methods/discussion-answers.ts';
 import { playAndJudge } from './methods/play-and-judge.ts';
 import { majorityAccuracy, passAtK, type TaskGrades } from './methods/statistics.ts';
-import { createStage, publishAll, type Training } from './methods/training.ts';
+import { createStage, type Judged, publishAll, type Training } from './methods/training.ts';
 import { type PlayRequest, playRequests } from './rollout/collect.ts';
 import { type Accuracy, accuracyOf } from './run/accuracy.ts';
 import { bootstrapMean, type Interval } from './run/bootstrap-mean.ts';
@@ -23,6 +24,17 @@ export type Evaluation = {
   readonly measures: Readonly<Record<string, Interval>>;
   /** Plays that broke; they count as not solved. */
   readonly failed: number;
+  /** Of a team that asks for the coach's verdicts; absent for any other. */
+  readonly coaching?: EvaluationCoaching;
+};
+
+/** What the coach did in an evaluation. */
+type EvaluationCoaching = {
+  readonly verdicts: number;
+  /** Of them those without a score. */
+  readonly unscored: number;
+  /** Plays in which no agent's last answer has a score. */
+  readonly unscoredPlays: number;
 };
 
 /** Evaluates on every held-out set in turn, each under its own name (`base`, or `base@amc` where sets are named). */
@@ -38,7 +50,8 @@ export async function evaluateSets(
 }
 
 /**
- * Plays every task `samplesPerTask` times with the policies as they are now and grades by rule, no coach.
+ * Plays every task `samplesPerTask` times with the policies as they are now and grades by rule; a coach is asked only by a
+ * team that wants its verdicts.
  * Results are keyed by (task, sample); plays that the run store already holds under this name are not played again.
  */
 async function evaluateTeam(
@@ -53,9 +66,8 @@ async function evaluateTeam(
     temperature,
   });
   const requests = playRequests(tasks, samplesPerTask);
-  const { trajectories, outcomes } = await playAndJudge(training, stage, requests, {
-    coached: false,
-  });
+  const judged = await playAndJudge(training, stage, requests, { coached: false });
+  const { trajectories, outcomes } = judged;
   const graded = trajectories.map(async (trajectory, index): Promise<EvaluationRow> => {
     const { id: trajectoryId, taskId, sample, failure } = trajectory;
     const { task } = requests[index] as PlayRequest;
@@ -68,10 +80,31 @@ async function evaluateTeam(
   });
   const rows = await Promise.all(graded);
   training.run.recordEvaluation(name, rows);
-  if (training.settings.gradesEveryAnswer) recordDiscussions(training, tasks, trajectories);
-  const evaluation = summarizeEvaluation(name, rows, trajectories);
+  if (training.settings.gradesEveryAnswer) recordDiscussions(training, tasks, judged);
+  const coaching = coachingOf(training, judged);
+  const evaluation = {
+    ...summarizeEvaluation(name, rows, trajectories),
+    ...(coaching && { coaching }),
+  };
   training.watch.evaluated(name, metricsOf(evaluation));
+  if (coaching) training.watch.note(describeCoaching(coaching, trajectories.length));
   return evaluation;
+}
+
+function coachingOf(training: Training, judged: Judged): EvaluationCoaching | undefined {
+  const unscoredPlays = countUnscoredPlays(training, judged);
+  if (unscoredPlays === undefined) return undefined;
+  const verdicts = [...judged.feedback.values()];
+  const unscored = verdicts.filter(({ kind }) => kind === 'unscored').length;
+  return { verdicts: verdicts.length, unscored, unscoredPlays };
+}
+
+function describeCoaching(
+  { verdicts, unscored, unscoredPlays }: EvaluationCoaching,
+  plays: number,
+): string {
+  const without = `in ${unscoredPlays} of ${plays} plays no last answer has a score`;
+  return `the coach was asked for ${verdicts} verdicts and left ${unscored} unscored; ${without}`;
 }
 
 type Row = {

@@ -60,17 +60,17 @@ export async function wire(
   // With the whole file, too: the next sample of it would be trained on.
   const file = await readTasks(config.tasks, config.tasks.train);
   for (const set of heldOut) warnOfOverlap({ tasks, file }, set, options.watch);
-  const coach = (run: Run) =>
-    wireCoach(config, {
-      books: run.coachRecords,
-      cacheFile: join(run.directory, 'coach-cache.db'),
-      watch: options.watch,
-    });
+  const coach = (run: Run) => wireRunCoach(config, run, options.watch);
   return wireRun(config, { ...options, tasks, heldOut, coach });
 }
 
+function wireRunCoach(config: RunConfig, run: Run, watch: Watch): Promise<WiredCoach> {
+  const cacheFile = join(run.directory, 'coach-cache.db');
+  return wireCoach(config, { books: run.coachRecords, cacheFile, watch });
+}
+
 /**
- * The same for an evaluation alone: no training tasks, no coach.
+ * The same for an evaluation alone: no training tasks, and a coach only where the team asks for its verdicts.
  *
  * @param options.checkpoint a folder with each agent's weights; absent = the untrained team
  */
@@ -88,8 +88,10 @@ export async function wireEvaluation(
   }
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const heldOut = await readHeldOut(config);
-  const parts = { ...options, tasks: [], heldOut, coach: async () => unaskedCoach };
-  return wireRun(config, parts);
+  const coach = async (run: Run) => {
+    return config.team.asksCoach ? wireRunCoach(config, run, options.watch) : unaskedCoach;
+  };
+  return wireRun(config, { ...options, tasks: [], heldOut, coach });
 }
 
 type RunParts = {

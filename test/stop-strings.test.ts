@@ -37,7 +37,7 @@ test('an agent’s stop strings end its actions at the token that completes one,
       ...{ team, tokenizer, workspaces, samplers, seed: 1, scope: '1', temperature: 1 },
       ...{ playTimeoutMs: 600_000, maxActionTokens: 24, maxActions: 4 },
       ...{ finished: new Map(), tools: new Map(), stop: new AbortController().signal },
-      ...{ onAction: () => undefined, wordsOn: async () => undefined },
+      ...{ onAction: () => undefined, verdictOn: async () => undefined },
     };
     const { actions, failure } = await playTask(stage, { id: 't', prompt: 'Say something.' }, 0);
     expect(failure).toBeUndefined();

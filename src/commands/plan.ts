@@ -1,6 +1,6 @@
 import { totalmem } from 'node:os';
 import { costOf, priceOf } from '../coach/prices.ts';
-import { asksCoach } from '../config/asks-coach.ts';
+import { asksCoach, isCoached } from '../config/asks-coach.ts';
 import { coachName, loadConfig } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { BoundaryError } from '../errors.ts';
@@ -102,9 +102,12 @@ type CoachPlan = {
 };
 
 function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPlan {
-  const isAsked = asksCoach(config);
-  const plays = isAsked ? load.steps * load.playsPerStep : 0;
-  const [least, most] = load.actionsPerPlay.map((actions) => plays * actions) as [number, number];
+  const plays = load.steps * load.playsPerStep;
+  const [fewest, all] = load.actionsPerPlay;
+  const least = isCoached(config) ? plays * fewest : 0;
+  // A team that asks by itself does so about as many actions as it likes, and in evaluations, too.
+  const evaluationPlays = config.team.asksCoach ? load.evaluationPlays : 0;
+  const most = asksCoach(config) ? (plays + evaluationPlays) * all : 0;
   const input = Math.round(verdict.rubric + dryStep.observationTokens + load.actionTokens);
   const name = coachName(config.coach);
   const price = priceOf(name, config.coaching.prices ?? {});

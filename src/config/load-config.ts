@@ -7,7 +7,7 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
 import { hashOf } from '../run/configuration.ts';
 import type { Task } from '../types/task.ts';
-import { asksCoach } from './asks-coach.ts';
+import { asksCoach, isCoached } from './asks-coach.ts';
 import {
   coachExpectation,
   type HeldOutChoice,
@@ -87,7 +87,11 @@ function withVariant(config: RunConfig, where: string): RunConfig {
   // A name of the whole team stays right in a variant that leaves its agent out.
   checkAgents(playing, [...agentNames(playing.team), ...agentNames(team)], where);
   if (playing.coach === 'none' && asksCoach(playing)) {
-    throw new BoundaryError('config', `${where}: coach: ${coachExpectation}, but it is missing`);
+    const who = isCoached(playing) ? '' : `, whom team ${playing.team.name} asks while it plays`;
+    throw new BoundaryError(
+      'config',
+      `${where}: coach: ${coachExpectation}${who}, but it is missing`,
+    );
   }
   return playing;
 }

@@ -1,13 +1,27 @@
 import { BoundaryError } from '../errors.ts';
 import type { Metrics } from '../types/metrics.ts';
+import type { Trajectory } from '../types/trajectory.ts';
+import { speechesOf } from './discussion-answers.ts';
 import type { Judged, Settings, Training } from './training.ts';
 
+/** What a step's coaching came to: its costs, and `unscored-share` of the actions, of all and, with `/<agent>`, of one. */
+export function coachMetrics(training: Training, scope: string, judged: Judged): Metrics {
+  const metrics: Record<string, number> = { ...coachCosts(training, scope) };
+  const { unscored, all } = countUnscored(judged);
+  if (all === 0) return metrics;
+  metrics['unscored-share'] = unscored.length / all;
+  for (const agent of training.policies.keys()) {
+    const own = countUnscored(judged, agent);
+    if (own.all > 0) metrics[`unscored-share/${agent}`] = own.unscored.length / own.all;
+  }
+  return metrics;
+}
+
 /**
- * What a step's coaching came to: `coach-calls`, `coach-cached`, `coach-input-tokens`, `coach-output-tokens`, `coach-usd`
- * (known costs; absent without a price), each of the whole step and, with `/<agent>`, on that agent's actions, and
- * `unscored-share` of the actions.
+ * `coach-calls`, `coach-cached`, `coach-input-tokens`, `coach-output-tokens`, `coach-usd` (known costs; absent without a
+ * price), each of the whole scope and, with `/<agent>`, on that agent's actions.
  */
-export function coachMetrics({ run, policies }: Training, scope: string, judged: Judged): Metrics {
+export function coachCosts({ run }: Training, scope: string): Metrics {
   const metrics: Record<string, number> = {};
   const add = (name: string, value: number) => {
     metrics[name] = (metrics[name] ?? 0) + value;
@@ -21,14 +35,21 @@ export function coachMetrics({ run, policies }: Training, scope: string, judged:
       if (of.usd !== undefined) add(`coach-usd${place}`, of.usd);
     }
   }
-  const { unscored, all } = countUnscored(judged);
-  if (all === 0) return metrics;
-  metrics['unscored-share'] = unscored.length / all;
-  for (const agent of policies.keys()) {
-    const own = countUnscored(judged, agent);
-    if (own.all > 0) metrics[`unscored-share/${agent}`] = own.unscored.length / own.all;
-  }
   return metrics;
+}
+
+/**
+ * Plays in which no agent's last answer has a score, though the team asks for scores: a vote that is weighted with them falls
+ * back on the majority there. Undefined where the team asks for none.
+ */
+export function countUnscoredPlays({ team }: Training, judged: Judged): number | undefined {
+  if (team.asksCoach !== true) return undefined;
+  const ended = judged.trajectories.filter(({ failure }) => !failure);
+  const isScored = (trajectory: Trajectory) => {
+    const last = new Map(speechesOf(trajectory).map((speech) => [speech.agent, speech.last.id]));
+    return [...last.values()].some((id) => judged.feedback.get(id)?.kind === 'scored');
+  };
+  return ended.filter((trajectory) => !isScored(trajectory)).length;
 }
 
 /** Actions of plays that did not fail, of one agent or all, which have no score; with the cause where one is known. */

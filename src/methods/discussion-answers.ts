@@ -1,7 +1,7 @@
 import type { DiscussionAnswer } from '../run/discussion-records.ts';
 import type { Task } from '../types/task.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
-import type { Training } from './training.ts';
+import type { Judged, Training } from './training.ts';
 
 /** What an agent said when it was asked once: several actions where it called tools in between. */
 export type Speech = {
@@ -39,18 +39,29 @@ export function gradeSpeech(
   };
 }
 
-/** Grades every answer of an evaluation's plays and records it. */
+/** The coach's points for an answer, in [0, 1]; undefined where it has none. */
+export function verdictOf(
+  feedback: Judged['feedback'],
+  { actionId }: Pick<DiscussionAnswer, 'actionId'>,
+): number | undefined {
+  const verdict = feedback.get(actionId);
+  return verdict?.kind === 'scored' ? verdict.score / 10 : undefined;
+}
+
+/** Grades every answer of an evaluation's plays and records it, with the verdict where the team asked for one. */
 export function recordDiscussions(
   training: Training,
   tasks: readonly Task[],
-  trajectories: readonly Trajectory[],
+  { trajectories, feedback }: Judged,
 ): void {
   const taskOf = new Map(tasks.map((task) => [task.id, task]));
   const answers = trajectories.flatMap((trajectory) => {
     const task = taskOf.get(trajectory.taskId);
     if (trajectory.failure || task === undefined) return [];
     return speechesOf(trajectory).map((speech) => {
-      return gradeSpeech(training, speech, { task, trajectory });
+      const answer = gradeSpeech(training, speech, { task, trajectory });
+      const verdict = verdictOf(feedback, answer);
+      return verdict === undefined ? answer : { ...answer, verdict };
     });
   });
   training.run.discussions.record(answers);

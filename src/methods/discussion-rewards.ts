@@ -6,7 +6,7 @@ import {
 import type { DiscussionAnswer } from '../run/discussion-records.ts';
 import type { Task } from '../types/task.ts';
 import type { Trajectory } from '../types/trajectory.ts';
-import { gradeSpeech, speechesOf } from './discussion-answers.ts';
+import { gradeSpeech, speechesOf, verdictOf } from './discussion-answers.ts';
 import type { Judged, Training } from './training.ts';
 
 /** Answers of discussions with what they earned. */
@@ -55,19 +55,11 @@ function judgedAnswers(source: RewardSource, trajectory: Trajectory): Discussion
   if (trajectory.failure || task === undefined) return [];
   return speechesOf(trajectory).map((speech) => {
     const answer = gradeSpeech(source, speech, { task, trajectory });
-    const verdict = source.isGraded ? gradeOf(answer) : coachVerdict(source, answer);
+    const verdict = source.isGraded ? gradeOf(answer) : verdictOf(source.feedback, answer);
     return verdict === undefined ? answer : { ...answer, verdict };
   });
 }
 
 function gradeOf({ isRight }: DiscussionAnswer): number | undefined {
   return isRight === undefined ? undefined : Number(isRight);
-}
-
-function coachVerdict(
-  { feedback }: RewardSource,
-  { actionId }: DiscussionAnswer,
-): number | undefined {
-  const verdict = feedback.get(actionId);
-  return verdict?.kind === 'scored' ? verdict.score / 10 : undefined;
 }

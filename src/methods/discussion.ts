@@ -20,12 +20,20 @@ export type DiscussionOptions<Name extends string> = {
   readonly isTranscript?: boolean;
   /** What `{{others}}` holds: the answers of the turn before, or of all turns so far. Default `latest`. */
   readonly sees?: 'latest' | 'history';
-  /** The team's answer: of the agent that is declared last, or the most frequent one. Default `majority`. */
-  readonly decides?: 'last' | 'majority';
+  /** Whether the coach's score of every answer is shown with it. Default false. */
+  readonly showScores?: boolean;
+  /**
+   * The team's answer: of the agent that is declared last, the most frequent one, or the one whose answers the coach gives
+   * the most points together. Default `majority`.
+   */
+  readonly decides?: 'last' | 'majority' | 'weighted';
 };
 
+/** What an agent answered; `score` is the coach's, 0 to 10, where it was asked and gave one. */
+export type ScoredText = { readonly text: string; readonly score?: number };
+
 /** Answers of one turn, in the order of the agents. */
-type Turn = readonly string[];
+type Turn = readonly ScoredText[];
 
 /**
  * A team that discusses: every agent answers alone, then all read the others' answers and revise, turn by turn; nobody sees
@@ -37,7 +45,7 @@ type Turn = readonly string[];
 export function discussionTeam<const Name extends string>(
   options: DiscussionOptions<Name>,
 ): Team<Name> {
-  const { name, agents, turns = 3, decides = 'majority' } = options;
+  const { name, agents, turns = 3, decides = 'majority', showScores = false } = options;
   const names = Object.keys(agents) as Name[];
   if (names.length < 2 || turns < 1) {
     throw new BoundaryError(
@@ -46,25 +54,45 @@ export function discussionTeam<const Name extends string>(
     );
   }
   const format = readFormat(options.format ?? 'debate');
+  if (showScores && format.score === undefined) {
+    throw new BoundaryError(
+      'config',
+      `discussion ${name}: showScores needs a format with the heading "# Its score", and ${options.format} has none`,
+    );
+  }
+  const { sees } = options;
+  const isWeighted = decides === 'weighted';
   const continues = options.isTranscript ?? !format.later.includes('{{own}}');
   return {
-    ...{ name, agents },
-    play: async (task, players) => {
+    ...{ name, agents, ...((showScores || isWeighted) && { asksCoach: true }) },
+    play: async (task, players, scene) => {
       const said: Turn[] = [];
       for (let turn = 0; turn < turns; turn++) {
         const speak = async (agent: Name, index: number) => {
           const place = { task: task.prompt, agent, turn: String(turn + 1), turns: String(turns) };
-          const message = messageFor(format, place, { said, index, names, sees: options.sees });
+          const message = messageFor(format, place, { said, index, names, sees });
           const player: Agent = players[agent];
-          return (await player.act(message, { continue: continues && turn > 0 })).text;
+          return player.act(message, { continue: continues && turn > 0 });
         };
-        said.push(await Promise.all(names.map(speak)));
+        const acted = await Promise.all(names.map(speak));
+        const isScored = turn === turns - 1 ? isWeighted : showScores;
+        const scores = isScored ? await Promise.all(acted.map(scene.showScore)) : [];
+        said.push(acted.map(({ text }, index) => scoredText(text, scores[index])));
       }
-      const last = said.at(-1) ?? [];
-      return decides === 'last' ? (last.at(-1) ?? '') : majorityText(last);
+      return decisions[decides](said.at(-1) ?? []);
     },
   };
 }
+
+function scoredText(text: string, score: number | undefined): ScoredText {
+  return score === undefined ? { text } : { text, score };
+}
+
+const decisions = {
+  last: (answers) => answers.at(-1)?.text ?? '',
+  majority: majorityText,
+  weighted: weightedText,
+} satisfies Record<string, (answers: Turn) => string>;
 
 const ownFormats = ['debate', 'fresh'];
 
@@ -101,26 +129,63 @@ function messageFor(
     answers.flatMap((answer, speaker) => {
       if (speaker === index) return [];
       const turn = String(first + offset + 1);
-      return fillSlots(format.answer, { agent: names[speaker] ?? '', turn, answer });
+      return quoted(format, { agent: names[speaker] ?? '', turn }, answer);
     }),
   );
-  const own = said.at(-1)?.[index] ?? '';
+  const own = said.at(-1)?.[index]?.text ?? '';
   return fillSlots(format.later, { ...place, own, others: others.join('\n\n') });
+}
+
+/** Another's answer as an agent reads it, with its score below it where it has one. */
+function quoted(
+  format: DiscussionFormat,
+  place: Readonly<Record<string, string>>,
+  { text, score }: ScoredText,
+): string {
+  const answer = fillSlots(format.answer, { ...place, answer: text });
+  if (score === undefined || format.score === undefined) return answer;
+  const words = { score: (score / 10).toFixed(3), grade: gradeOf(score / 10) };
+  return `${answer}\n${fillSlots(format.score, { ...place, ...words })}`;
+}
+
+/** The bands of the published code. */
+function gradeOf(verdict: number): string {
+  if (verdict < 0.3) return 'poor';
+  if (verdict < 0.6) return 'doubtful';
+  return verdict < 0.8 ? 'good' : 'very good';
 }
 
 /**
  * The text of the first agent whose answer is the most frequent one. Answers that are equal as a grader reads them count
  * as one; a text without an answer has no vote. With no vote at all it is the last agent's text.
  */
-export function majorityText(texts: readonly string[]): string {
-  const parties: { readonly answer: string; readonly text: string; votes: number }[] = [];
-  for (const text of texts) {
+export function majorityText(texts: readonly ScoredText[]): string {
+  return heaviest(texts.map(({ text }) => ({ text, weight: 1 }))) ?? texts.at(-1)?.text ?? '';
+}
+
+/**
+ * The same with every vote weighing its score. Texts without a score have no vote; where none with an answer has a score, it
+ * is the majority's text.
+ */
+export function weightedText(texts: readonly ScoredText[]): string {
+  const votes = texts.flatMap(({ text, score }) => {
+    return score === undefined ? [] : { text, weight: score };
+  });
+  return heaviest(votes) ?? majorityText(texts);
+}
+
+type Vote = { readonly text: string; readonly weight: number };
+
+/** The first text of the answer that weighs most, of several the one that was given first; undefined without an answer. */
+function heaviest(votes: readonly Vote[]): string | undefined {
+  const parties: { readonly answer: string; readonly text: string; weight: number }[] = [];
+  for (const { text, weight } of votes) {
     const answer = extractAnswer(text);
     if (answer === undefined) continue;
     const party = parties.find((one) => isSameAnswer(one.answer, answer));
-    if (party === undefined) parties.push({ answer, text, votes: 1 });
-    else party.votes += 1;
+    if (party === undefined) parties.push({ answer, text, weight });
+    else party.weight += weight;
   }
-  const most = Math.max(0, ...parties.map(({ votes }) => votes));
-  return parties.find(({ votes }) => votes === most)?.text ?? texts.at(-1) ?? '';
+  const most = Math.max(0, ...parties.map(({ weight }) => weight));
+  return parties.find(({ weight }) => weight === most)?.text;
 }

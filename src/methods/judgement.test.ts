@@ -38,6 +38,8 @@ function coachThat(judge: (request: CoachRequest) => Promise<Feedback>) {
   return { coach, asked };
 }
 
+const whole = () => ({ stop: new AbortController(), of: 'all' }) as const;
+
 /** What a judgement works with; the rest of a training is none of its business. */
 const trainingOf = (run: Run, coach: Coach, showOutcome = false, notes: string[] = []) =>
   ({
@@ -48,10 +50,10 @@ const trainingOf = (run: Run, coach: Coach, showOutcome = false, notes: string[]
 test('what can be judged is judged at once and asked for once, whoever wants it', async () => {
   const { run } = newRun();
   const { coach, asked } = coachThat(async () => scored);
-  const judgement = openJudgement(trainingOf(run, coach), '1', new AbortController());
+  const judgement = openJudgement(trainingOf(run, coach), '1', whole());
   judgement.onJudgeable?.(request);
   expect(asked).toHaveLength(1);
-  expect(await judgement.wordsOn(request)).toBe('7 of 10 points. Neat.');
+  expect(await judgement.verdictOn(request)).toEqual({ words: '7 of 10 points. Neat.', score: 7 });
   const trajectory = { id: '1/t/0', taskId: 't', sample: 0, actions: [action], answer: '' };
   await judgement.scoreEnded(request.task, trajectory, undefined);
   expect(asked).toHaveLength(1);
@@ -60,18 +62,18 @@ test('what can be judged is judged at once and asked for once, whoever wants it'
 });
 
 test('a resumed play is shown what it was shown, without a second call, also that there was nothing', async () => {
-  for (const [verdict, words] of [
-    [scored, '7 of 10 points. Neat.'],
+  for (const [verdict, shown] of [
+    [scored, { words: '7 of 10 points. Neat.', score: 7 }],
     [unscored, undefined],
   ] as const) {
     const { run, reopened } = newRun();
     const first = coachThat(async () => verdict);
-    const before = openJudgement(trainingOf(run, first.coach), '1', new AbortController());
-    expect(await before.wordsOn(request)).toBe(words);
+    const before = openJudgement(trainingOf(run, first.coach), '1', whole());
+    expect(await before.verdictOn(request)).toEqual(shown);
     const again = reopened();
     const { coach, asked } = coachThat(async () => ({ ...scored, score: 3 }));
-    const after = openJudgement(trainingOf(again, coach), '1', new AbortController());
-    expect(await after.wordsOn(request)).toBe(words);
+    const after = openJudgement(trainingOf(again, coach), '1', whole());
+    expect(await after.verdictOn(request)).toEqual(shown);
     expect(asked).toEqual([]);
     again.close();
   }
@@ -84,8 +86,8 @@ test('what a play was shown is shown again, even where the verdict has come or c
     run.recordFeedback(scored);
     const again = reopened();
     const { coach } = coachThat(async () => scored);
-    const judgement = openJudgement(trainingOf(again, coach), '1', new AbortController());
-    expect(await judgement.wordsOn(request)).toBe(words);
+    const judgement = openJudgement(trainingOf(again, coach), '1', whole());
+    expect((await judgement.verdictOn(request))?.words).toBe(words);
     again.close();
   }
 });
@@ -93,7 +95,7 @@ test('what a play was shown is shown again, even where the verdict has come or c
 test('a coach that is to see the outcome is not asked before the play has ended', async () => {
   const { run } = newRun();
   const { coach, asked } = coachThat(async () => scored);
-  const judgement = openJudgement(trainingOf(run, coach, true), '1', new AbortController());
+  const judgement = openJudgement(trainingOf(run, coach, true), '1', whole());
   expect(judgement.onJudgeable).toBeUndefined();
   const outcome = { trajectoryId: '1/t/0', correct: true };
   const trajectory = { id: '1/t/0', taskId: 't', sample: 0, actions: [action], answer: '' };
@@ -105,9 +107,9 @@ test('a coach that is to see the outcome is not asked before the play has ended'
 test('a coach that must stop the run stops it, even where the play would catch its failure', async () => {
   const { run } = newRun();
   const { coach } = coachThat(() => Promise.reject(new Error('bad key')));
-  for (const ask of ['onJudgeable', 'wordsOn'] as const) {
+  for (const ask of ['onJudgeable', 'verdictOn'] as const) {
     const stop = new AbortController();
-    const judgement = openJudgement(trainingOf(run, coach), '1', stop);
+    const judgement = openJudgement(trainingOf(run, coach), '1', { stop, of: 'all' });
     await Promise.resolve(judgement[ask]?.(request)).catch(() => undefined);
     await judgement.settled();
     expect(stop.signal.reason).toEqual(new Error('bad key'));
@@ -121,13 +123,32 @@ test('where nobody judges, a team that asks for words gets none, and that is sai
   const notes: string[] = [];
   const { coach, asked } = coachThat(async () => scored);
   const judgement = withoutJudgement(trainingOf(run, coach, false, notes), 'eval:base');
-  expect([await judgement.wordsOn(request), await judgement.wordsOn(request)]).toEqual([
+  expect([await judgement.verdictOn(request), await judgement.verdictOn(request)]).toEqual([
     undefined,
     undefined,
   ]);
   expect(asked).toEqual([]);
   expect(notes).toEqual([
-    'evaluation base: the team asks for the coach’s words (showFeedback), and no coach is asked here: its agents play without them',
+    'evaluation base: the team asks for the coach’s verdicts (showFeedback, showScore), and no coach is asked here: its agents play without them',
   ]);
   run.close();
+});
+
+test('where only what plays ask about is judged, nothing else is, and the verdicts are kept', async () => {
+  const { run, reopened } = newRun();
+  const { coach, asked } = coachThat(async () => scored);
+  const asIs = { stop: new AbortController(), of: 'asked' } as const;
+  const judgement = openJudgement(trainingOf(run, coach), '1', asIs);
+  expect(judgement.onJudgeable).toBeUndefined();
+  const trajectory = { id: '1/t/0', taskId: 't', sample: 0, actions: [action], answer: '' };
+  await judgement.scoreEnded(request.task, trajectory, undefined);
+  expect(asked).toEqual([]);
+  expect((await judgement.verdictOn(request))?.score).toBe(7);
+  const again = reopened();
+  const other = coachThat(async () => ({ ...scored, score: 3 }));
+  const resumed = openJudgement(trainingOf(again, other.coach), '1', asIs);
+  expect((await resumed.verdictOn(request))?.score).toBe(7);
+  expect(resumed.feedback.get(action.id)).toEqual(scored);
+  expect(other.asked).toEqual([]);
+  again.close();
 });

@@ -4,12 +4,13 @@ import { createCollector, type PlayRequest } from '../rollout/collect.ts';
 import type { Stage } from '../rollout/play-task.ts';
 import type { Outcome } from '../types/feedback.ts';
 import type { Trajectory } from '../types/trajectory.ts';
-import { describeUsage } from './coach-metrics.ts';
+import { describeUsage, isSpent } from './coach-metrics.ts';
 import { openJudgement, withoutJudgement } from './judgement.ts';
 import type { Judged, OpenStage, Training } from './training.ts';
 
 /**
- * Plays every request, grades every play and, with `coached`, has every action scored, while agents go on playing. What the run store already holds of this scope is taken from there.
+ * Plays every request, grades every play and, with `coached`, has every action scored, while agents go on playing; without
+ * it only those that a team with `asksCoach` asks about. What the run store already holds of this scope is taken from there.
  *
  * @throws BoundaryError when more than the permitted share of plays failed, or the coach failed for good
  */
@@ -24,8 +25,10 @@ export async function playAndJudge(
   const outcomes = new Map<string, Outcome>();
   const graded = run.outcomesOf(scope);
   const stop = new AbortController();
-  const judgement = options.coached
-    ? openJudgement(training, scope, stop)
+  const of = options.coached ? 'all' : 'asked';
+  const isAsked = options.coached || (training.team.asksCoach === true && !isSpent(training));
+  const judgement = isAsked
+    ? openJudgement(training, scope, { stop, of })
     : withoutJudgement(training, scope);
   const onAnswer: Stage['onAnswer'] = async ({ task, trajectory, files }) => {
     const outcome = training.gradeFiles
@@ -48,7 +51,7 @@ export async function playAndJudge(
     if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
     if (outcome) outcomes.set(trajectory.id, outcome);
     await judgement.scoreEnded(request.task, trajectory, outcome);
-    sayProgress(training, options.coached, { done: ++done, of: requests.length });
+    sayProgress(training, isAsked, { done: ++done, of: requests.length });
     return trajectory;
   };
   const ended = endedPlays(training, scope, requests.length);

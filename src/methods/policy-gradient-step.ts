@@ -8,7 +8,7 @@ import type { Policy } from '../types/training-service.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import { actionPart, datumOf } from '../update/assemble-data.ts';
 import { updatePolicy } from '../update/update-policy.ts';
-import { coachMetrics } from './coach-metrics.ts';
+import { coachCosts, coachMetrics, countUnscoredPlays } from './coach-metrics.ts';
 import { playAndJudge } from './play-and-judge.ts';
 import { createStage, type Judged, publishAll, type Training, type Watch } from './training.ts';
 
@@ -58,7 +58,8 @@ export async function policyGradientStep(
   return {
     ...rolloutMetrics(judged, stage.finished.size),
     ...agentMetrics(judged, [...policies.keys()]),
-    ...(isCoached ? coachMetrics(training, stage.scope, judged) : {}),
+    ...(isCoached ? coachMetrics(training, stage.scope, judged) : askedMetrics(training, stage)),
+    ...unscoredMetric(training, judged),
     ...learned,
     'live-tensors': countersOf(training).liveTensors ?? 0,
     'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
@@ -66,6 +67,16 @@ export async function policyGradientStep(
     'play-seconds': playSeconds,
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+/** What a team's questions to the coach cost where the method has none. */
+function askedMetrics(training: Training, { scope }: { readonly scope: string }): Metrics {
+  return training.team.asksCoach ? coachCosts(training, scope) : {};
+}
+
+function unscoredMetric(training: Training, judged: Judged): Metrics {
+  const plays = countUnscoredPlays(training, judged);
+  return plays === undefined ? {} : { 'unscored-plays': plays };
 }
 
 /** Credits the plays' actions by a rule and has every trained policy take optimiser steps on its own. */

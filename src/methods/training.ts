@@ -121,7 +121,7 @@ export type Watch = {
 export type Method = (training: Training, step: number) => Promise<Metrics>;
 
 /** A stage before the coach's part and the end of the run are known. */
-export type OpenStage = Omit<Stage, 'stop' | 'wordsOn' | 'onJudgeable' | 'onAnswer'>;
+export type OpenStage = Omit<Stage, 'stop' | 'verdictOn' | 'onJudgeable' | 'onAnswer'>;
 
 /** The stage for one scope of plays, with what an interrupted run had finished of it. */
 export function createStage(

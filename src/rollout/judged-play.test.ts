@@ -50,7 +50,7 @@ function stageOf(team: Team, samplers: Record<string, Sampler>, changes: Partial
     ...{ samplers: new Map(Object.entries(samplers)), stop: new AbortController().signal },
     workspaces: { open: async () => workspace },
     onAction: (action: Action) => recorded.push(action),
-    wordsOn: async () => undefined,
+    verdictOn: async () => undefined,
     ...changes,
   } as unknown as Stage;
   return { stage, recorded };
@@ -84,19 +84,21 @@ test('an action can be judged when all before it have ended, with those before i
   expect(judgeable.slice(3)).toEqual(judgeable.slice(0, 3));
 });
 
-test('a play that asks for the coach’s words waits for them and can hand them on', async () => {
+test('a play that asks for the coach’s words or points waits for them and can hand them on', async () => {
   const team = defineTeam({
     ...{ name: 'pair', agents },
-    play: async (_task, { first, second }, { showFeedback }) => {
-      const words = await showFeedback(await first.act('go'));
-      return (await second.act(`The coach says: ${words}`)).text;
+    play: async (_task, { first, second }, { showFeedback, showScore }) => {
+      const acted = await first.act('go');
+      const [words, score] = [await showFeedback(acted), await showScore(acted)];
+      return (await second.act(`The coach says: ${words} (${score})`)).text;
     },
   });
   const second = speaker('B');
-  const wordsOn: Stage['wordsOn'] = async ({ action, earlier }) =>
-    `${action.text} is fine (${earlier.length})`;
+  const verdictOn: Stage['verdictOn'] = async ({ action, earlier }) => {
+    return { words: `${action.text} is fine`, score: earlier.length };
+  };
   const samplers = { first: speaker('A').sampler, second: second.sampler };
-  const { stage } = stageOf(team, samplers, { wordsOn });
+  const { stage } = stageOf(team, samplers, { verdictOn });
   expect((await playTask(stage, task, 0)).answer).toBe('B');
   expect(second.heard).toEqual(['The coach says: A is fine (0)']);
 });

@@ -91,7 +91,7 @@ function stageOf(
     },
     ...{ stop: new AbortController().signal, samplers: new Map(Object.entries(samplers)) },
     onAction: (action) => recorded.push(action),
-    wordsOn: async () => undefined,
+    verdictOn: async () => undefined,
     ...changes,
   };
 }

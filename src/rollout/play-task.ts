@@ -53,8 +53,8 @@ export type Stage = {
   readonly onJudgeable?: (request: CoachRequest) => void;
   /** Called when a play has answered, before its files may go; the play has not ended until this has. */
   readonly onAnswer?: (answered: Answered) => Promise<void>;
-  /** The coach's words on an action, for a play that asks for them. */
-  readonly wordsOn: (request: CoachRequest) => Promise<string | undefined>;
+  /** The coach's verdict on an action, for a play that asks for it. */
+  readonly verdictOn: (request: CoachRequest) => Promise<ShownVerdict | undefined>;
   readonly playTimeoutMs: number;
   /** Caps every agent's own limit. */
   readonly maxActionTokens: number;
@@ -63,6 +63,9 @@ export type Stage = {
   /** Ends all plays when the run stops; what they did not finish is played when the run is resumed. */
   readonly stop: AbortSignal;
 };
+
+/** What a play is shown of the coach's verdict on an action. */
+export type ShownVerdict = { readonly words: string; readonly score: number };
 
 /** A play with its answer, and its files as they are at its end. */
 export type Answered = {
@@ -170,14 +173,16 @@ function failureOf(
 }
 
 function createScene(play: Play): Scene {
+  const verdictOn = async ({ actions }: ActResult) => {
+    const action = actions.at(-1);
+    if (action === undefined) return undefined;
+    const earlier = inOrder(play.actions).filter(({ turn }) => turn < action.turn);
+    return play.stage.verdictOn({ task: play.task, action, earlier });
+  };
   return {
     files: play.workspace,
-    showFeedback: async (acted) => {
-      const action = acted.actions.at(-1);
-      if (action === undefined) return undefined;
-      const earlier = inOrder(play.actions).filter(({ turn }) => turn < action.turn);
-      return play.stage.wordsOn({ task: play.task, action, earlier });
-    },
+    showFeedback: async (acted) => (await verdictOn(acted))?.words,
+    showScore: async (acted) => (await verdictOn(acted))?.score,
   };
 }
 

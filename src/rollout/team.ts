@@ -49,15 +49,23 @@ export type Scene = {
    * Waits for the coach's words on what an agent did last, for an agent that is to read them. A play that is resumed is
    * shown the same words again.
    *
-   * @returns undefined where there is no verdict, and where no coach is asked, as in an evaluation
+   * @returns undefined where there is no verdict, and where no coach is asked, as in an evaluation of a team without
+   * `asksCoach`
    */
   readonly showFeedback: (acted: ActResult) => Promise<string | undefined>;
+  /** The same for the coach's points alone, 0 to 10. */
+  readonly showScore: (acted: ActResult) => Promise<number | undefined>;
 };
 
 /** Agents and how they play one task. */
 export type Team<Name extends string = string> = {
   readonly name: string;
   readonly agents: Readonly<Record<Name, AgentDeclaration>>;
+  /**
+   * Whether plays rest on the coach's verdicts: then it is asked about what they ask for in evaluations, too, and where the
+   * run's method needs no coach. Default false.
+   */
+  readonly asksCoach?: boolean;
   /** Plays one task and resolves to the team's answer; an ordinary function, run many times at once. */
   readonly play: (
     task: Task,

@@ -119,6 +119,41 @@ describe('a run of MAPoRL', () => {
     expect(refused.stderr).toContain('cannot share an adapter');
   }, 300_000);
 
+  test('scores are shown and weighted in evaluations, too, and a run that was killed there is shown the same', async () => {
+    const voting = join(folder, 'voting.config.ts');
+    const team = configText
+      .replace('turns: 3 }', "turns: 2, showScores: true, decides: 'weighted' }")
+      .replace(", verifier: 'coach'", '')
+      // Every seventh answer has no score.
+      .replace(/coach: .*/, (line) => `${line.slice(0, -1)} || { unscored: 'asleep' },`);
+    await writeFile(voting, team);
+    const args = ['train', voting, '--set', 'training.steps=1', '--output'];
+    const [voted, killed] = [join(folder, 'voted'), join(folder, 'voted-killed')];
+    const { code, stdout } = await runCli([...args, voted]);
+    expect(code).toBe(0);
+    // Four plays of three agents and two turns.
+    expect(stdout).toMatch(/the coach was asked for 24 verdicts and left \d+ unscored; in \d of 4/);
+    const run = openRun(voted, { mode: 'read' });
+    const seen = run.actionsOf('eval:base').filter(({ id }) => id.endsWith('.1.0'));
+    expect(seen.some(({ observationText }) => /answer 0\.\d00 of 1 \(/.test(observationText))).toBe(
+      true,
+    );
+    expect([...run.feedbackOf('eval:trained').values()].map(({ kind }) => kind)).toContain(
+      'unscored',
+    );
+    expect(run.metrics()[0]?.metrics).toHaveProperty(['unscored-plays']);
+    run.close();
+    const ended = await killAtEach(
+      [...args, killed],
+      [() => countRows(killed, 'shown_feedback', "action_id LIKE 'eval:base/%'") > 12],
+    );
+    expect(ended.code).toBe(0);
+    expect(factsOf(killed)).toEqual(factsOf(voted));
+    const nobody = await runCli([...args, join(folder, 'nobody'), '--set', 'coach=none']);
+    expect(nobody.code).toBe(2);
+    expect(nobody.stderr).toContain('whom team three asks while it plays, but it is missing');
+  }, 300_000);
+
   test('a name that is no agent is refused before anything is played', async () => {
     const payoffs = ['--set', 'method={"kind":"maporl","payoffs":{"ann":{"bo":1}}}'];
     const { code, stderr } = await runCli(['train', config, ...payoffs]);

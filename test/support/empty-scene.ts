@@ -10,4 +10,5 @@ export const emptyScene: Scene = {
     collect: async () => new Map(),
   },
   showFeedback: async () => undefined,
+  showScore: async () => undefined,
 };

@@ -61,7 +61,7 @@ export async function playScripted(
     tools: new Map([['python', createPythonTool(sandbox)]]),
     stop: new AbortController().signal,
     onAction: () => undefined,
-    wordsOn: async () => undefined,
+    verdictOn: async () => undefined,
     onAnswer: async ({ trajectory, files }) => play.onEnd?.(trajectory, files),
   };
   const trajectory = await playTask(stage, play.task, 0);

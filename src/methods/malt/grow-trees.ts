@@ -67,7 +67,7 @@ export async function growTrees(
         stage.onAction(action);
         finished.set(action.id, action);
       },
-      wordsOn: async () => undefined,
+      verdictOn: async () => undefined,
     },
     settings.concurrency,
   );
