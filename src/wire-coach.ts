@@ -178,7 +178,7 @@ function briefsOf(team: Team): Record<string, AgentBrief> {
   return Object.fromEntries(briefs);
 }
 
-const ownRubrics = ['mathchat', 'dsbench'];
+const ownRubrics = ['mathchat', 'dsbench', 'discussion'];
 
 /** @throws BoundaryError("config") when there is no such rubric */
 function readRubric(choice: string): string {

@@ -174,16 +174,52 @@ describe('renderRequest', () => {
 });
 
 describe('the rubrics that come with it', () => {
-  it.each(['mathchat', 'dsbench'])('%s has the slots it needs and no other', (name) => {
-    const path = new URL(`./rubrics/${name}.md`, import.meta.url);
-    const template = readFileSync(path, 'utf8');
-    expect(() => checkTemplate(template)).not.toThrow();
-    const text = renderRequest(
-      { task: { id: 't', prompt: 'p' }, action, earlier: [] },
-      { ...rubric, template },
-      fence,
+  it.each(['mathchat', 'dsbench', 'discussion'])(
+    '%s has the slots it needs and no other',
+    (name) => {
+      const path = new URL(`./rubrics/${name}.md`, import.meta.url);
+      const template = readFileSync(path, 'utf8');
+      expect(() => checkTemplate(template)).not.toThrow();
+      const text = renderRequest(
+        { task: { id: 't', prompt: 'p' }, action, earlier: [] },
+        { ...rubric, template },
+        fence,
+      );
+      expect(text).not.toMatch(/\{\{|undefined/);
+    },
+  );
+});
+
+describe('the rubric of discussions', () => {
+  const path = new URL('./rubrics/discussion.md', import.meta.url);
+  const template = readFileSync(path, 'utf8');
+  const saying = (agent: string, text: string) => ({ ...action, agent, role: 'Debater', text });
+  const team = { ann: { role: 'Debater', instructions: '', maxTurns: 1 } };
+  const asked: CoachRequest = {
+    task: { id: 't', prompt: '2 + 2?', answer: '4' },
+    action: { ...saying('ann', 'You are right: 4.'), observationText: 'bob: 4' },
+    earlier: [saying('ann', 'I say 5.'), saying('bob', 'I say 4.')],
+  };
+  const shown = (request: CoachRequest) =>
+    renderRequest(request, { ...rubric, template, team }, fence);
+
+  it('holds what everybody said before, what this one saw and says now, and asks who persuaded whom rightly', () => {
+    const text = shown(asked);
+    expect(text).toMatch(
+      /before, by everybody\n\nann wrote:\n<\S+ kind="earlier">\nI say 5\.\n.*\nbob wrote:\n<\S+ kind="earlier">\nI say 4\..*this agent saw\n\n<\S+ kind="seen">\nbob: 4\n.*by ann \(Debater\)\n\nThis is action 2 of ann.*\nYou are right: 4\.\n/s,
     );
-    expect(text).not.toMatch(/\{\{|undefined/);
+    expect(text).toMatch(/persuaded rightly\?.*persuade rightly\?/s);
+    expect(text).toMatch(/How the discussion went on\n\nNot given\.\n/);
+  });
+
+  it('holds how the discussion went on, without its grade where that is not to be shown', () => {
+    const later = [saying('bob', 'So it is 4.')];
+    const on = shown({ ...asked, later });
+    expect(on).toMatch(/went on\n\nAfter this action:\nbob wrote:\n<.*\nSo it is 4\.\n/);
+    expect(on).not.toContain('By rule');
+    expect(shown({ ...asked, later: [] })).toContain('went on\n\nThis was the last action.');
+    const outcome = { trajectoryId: 't', correct: true };
+    expect(shown({ ...asked, later, outcome })).toMatch(/answer is right\.\nAfter this action:/);
   });
 });
 

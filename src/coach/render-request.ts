@@ -1,6 +1,6 @@
 import { BoundaryError } from '../errors.ts';
 import { opensThought, type SplitText, splitThinking } from '../tools/split-thinking.ts';
-import type { CoachRequest } from '../types/feedback.ts';
+import type { CoachRequest, Outcome } from '../types/feedback.ts';
 import type { ToolResult } from '../types/tool.ts';
 import type { Action } from '../types/trajectory.ts';
 import { defuse, elide, elideItems } from './quote-material.ts';
@@ -114,16 +114,23 @@ export function renderRequest(request: CoachRequest, rubric: Rubric, fence: stri
 }
 
 /** How the play went on after the action, and what it came to. */
-function renderOutcome({ task, outcome, later = [] }: CoachRequest, fenced: Fenced): string {
-  if (outcome === undefined) return 'Not given.';
-  const { correct, extracted } = outcome;
-  const grade =
-    task.table === undefined
-      ? `By rule, the team's final answer is ${correct ? 'right' : 'wrong'}.`
-      : `By rule, the team's submission ${correct ? 'can be used' : 'cannot be used'}:\n${fenced('grade', extracted ?? '')}`;
-  const actions = later.map((action) => renderEarlierAction(action, fenced));
+function renderOutcome({ task, outcome, later }: CoachRequest, fenced: Fenced): string {
+  if (outcome === undefined && later === undefined) return 'Not given.';
+  const actions = (later ?? []).map((action) => renderEarlierAction(action, fenced));
   const after = elideItems(actions, KEPT.allEarlier, 'later actions');
-  return after.length === 0 ? grade : [grade, 'After this action:', ...after].join('\n');
+  const grade = outcome === undefined ? [] : [renderGrade(task, outcome, fenced)];
+  if (after.length > 0) return [...grade, 'After this action:', ...after].join('\n');
+  return [...grade, ...(outcome === undefined ? ['This was the last action.'] : [])].join('\n');
+}
+
+function renderGrade(
+  { table }: CoachRequest['task'],
+  { correct, extracted = '' }: Outcome,
+  fenced: Fenced,
+): string {
+  return table === undefined
+    ? `By rule, the team's final answer is ${correct ? 'right' : 'wrong'}.`
+    : `By rule, the team's submission ${correct ? 'can be used' : 'cannot be used'}:\n${fenced('grade', extracted)}`;
 }
 
 type Fenced = (kind: string, text: string) => string;

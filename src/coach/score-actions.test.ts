@@ -85,16 +85,21 @@ describe('scoreTrajectory', () => {
     expect(feedback[1]).toEqual({ kind: 'unscored', actionId: 'b', cause: 'timeout' });
   });
 
-  it('shows the coach the outcome where it is given one', async () => {
+  it('shows the coach how the play went on, with its outcome or without, where it is to see it', async () => {
     const seen: unknown[] = [];
-    const coach = coachOf(({ action, outcome }) => {
-      seen.push(outcome?.correct);
+    const coach = coachOf(({ action, outcome, later }) => {
+      seen.push(`${outcome?.correct} ${later?.map(({ id }) => id).join('')}`);
       return Promise.resolve(scoredAs(action.id, 5));
     });
     const outcome = { trajectoryId: '0/t/0', correct: true };
-    await scoreTrajectory(scorerOf(coach), task, trajectory, outcome);
-    await scoreTrajectory(scorerOf(coach), task, trajectory);
-    expect(seen).toEqual([true, true, true, undefined, undefined, undefined]);
+    await scoreTrajectory(scorerOf(coach), task, trajectory, { shows: true, outcome });
+    await scoreTrajectory(scorerOf(coach), task, trajectory, { shows: 'play', outcome });
+    await scoreTrajectory(scorerOf(coach), task, trajectory, { shows: false, outcome });
+    expect(seen).toEqual([
+      ...['true bc', 'true c', 'true '],
+      ...['undefined bc', 'undefined c', 'undefined '],
+      ...Array.from({ length: 3 }, () => 'undefined undefined'),
+    ]);
   });
 
   it('pays nothing for a trajectory that failed', async () => {

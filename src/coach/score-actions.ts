@@ -1,4 +1,4 @@
-import type { Coach, CoachRequest, Feedback, Outcome } from '../types/feedback.ts';
+import type { Coach, CoachRequest, Feedback, Hindsight, Outcome } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import { createLimiter } from './limit.ts';
@@ -49,18 +49,27 @@ export function createScorer(coach: Coach, options: ScorerOptions): Scorer {
   };
 }
 
+/** How a play went on after an action, as far as the coach is to see it; of a play without a grade `true` shows nothing. */
+export function hindsightOf(
+  shows: Hindsight,
+  { outcome, later }: Pick<CoachRequest, 'outcome'> & Required<Pick<CoachRequest, 'later'>>,
+): Pick<CoachRequest, 'outcome' | 'later'> {
+  if (shows === 'play') return { later };
+  return shows && outcome !== undefined ? { outcome, later } : {};
+}
+
 /**
  * A verdict on every action of a finished trajectory, in the order of play.
  *
  * A trajectory that failed is never trained on, so nothing more is paid for it.
  *
- * @param outcome what the coach is to see of the play's end; absent = nothing
+ * @param ended what the coach is to see of how the play went on; absent = nothing
  */
 export async function scoreTrajectory(
   scorer: Scorer,
   task: Task,
   trajectory: Trajectory,
-  outcome?: Outcome,
+  ended: { readonly shows: Hindsight; readonly outcome?: Outcome } = { shows: false },
 ): Promise<readonly Feedback[]> {
   const { actions, failure } = trajectory;
   if (failure !== undefined) return [];
@@ -68,7 +77,7 @@ export async function scoreTrajectory(
     actions.map((action, index) =>
       scorer.score({
         ...{ task, action, earlier: actions.slice(0, index) },
-        ...(outcome === undefined ? {} : { outcome, later: actions.slice(index + 1) }),
+        ...hindsightOf(ended.shows, { ...ended, later: actions.slice(index + 1) }),
       }),
     ),
   );

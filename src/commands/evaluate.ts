@@ -8,7 +8,7 @@ import { type Command, optional, repeated } from './command.ts';
 import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
 import { refuseWrongDirectory } from './run-directory.ts';
-import { resultOf } from './run-training.ts';
+import { coachUsage, resultOf } from './run-training.ts';
 
 export const evaluateCommand: Command = {
   summary:
@@ -54,7 +54,7 @@ export const evaluateCommand: Command = {
         for (const evaluation of evaluations) console.log(describeVotes(evaluation));
         console.log(`record: ${directory}`);
       }
-      return { ...resultsOf(evaluations), record: directory };
+      return { ...resultsOf(evaluations), ...coachUsage(training.run), record: directory };
     } finally {
       await close();
     }
@@ -72,7 +72,11 @@ function describeVotes({ name, majority, passAtK }: Evaluation): string {
 function resultsOf(evaluations: readonly Evaluation[]): object {
   const results = evaluations.map((evaluation) => ({
     set: readEvaluationName(evaluation.name).set,
-    result: { ...resultOf(evaluation), failed: evaluation.failed },
+    result: {
+      ...resultOf(evaluation),
+      failed: evaluation.failed,
+      ...(evaluation.coaching && { coaching: evaluation.coaching }),
+    },
   }));
   const named = results.flatMap(({ set, result }) => (set === undefined ? [] : [[set, result]]));
   return named.length === 0 ? (results[0]?.result ?? {}) : { sets: Object.fromEntries(named) };

@@ -107,7 +107,8 @@ async function trainWired(
   };
 }
 
-function coachUsage({ coachRecords }: Run): { readonly coach?: CoachUsage } {
+/** What the calls of a run's coach came to; nothing where it was not called, or keeps no books. */
+export function coachUsage({ coachRecords }: Run): { readonly coach?: CoachUsage } {
   const coach = coachRecords.totals();
   return coach.calls + coach.cached === 0 ? {} : { coach };
 }

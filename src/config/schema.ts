@@ -213,11 +213,11 @@ const coaching = z.strictObject({
   maxAttempts: count.default(5),
   /** Shows the coach the task's ground truth, always or for the agents named. The method needs none. */
   showAnswer: z.union([z.boolean(), z.array(z.string())]).default(false),
-  /** Shows the coach how the play ended, by rule; its verdicts then wait for the end of the play. */
-  showOutcome: z.boolean().default(false),
+  /** Shows the coach how the play went on and ended by rule, or only the former; verdicts then wait for the end of the play. */
+  showOutcome: z.union([z.boolean(), z.literal('play')]).default(false),
   /** A step with a larger share of unscored actions stops the run. */
   unscoredShareLimit: share.default(0.25),
-  /** A Markdown file of yours with named slots, or `mathchat` or `dsbench`. */
+  /** A Markdown file of yours with named slots, or `mathchat`, `dsbench` or `discussion`. */
   rubric: z.string().default('mathchat'),
   /** Most tokens of one reply, reasoning included. */
   maxReplyTokens: count.default(8192),

@@ -30,10 +30,15 @@ function whatWasShown(coaching: unknown): string[] {
     answer === true || of !== ''
       ? `It was shown the tasks’ ground truth${of} (coaching.showAnswer).`
       : 'It was shown no ground truth.',
-    at(coaching, 'showOutcome') === true
-      ? 'It was shown how each play ended (coaching.showOutcome).'
-      : 'It was not shown how a play ended.',
+    endsShown(at(coaching, 'showOutcome')),
   ];
+}
+
+function endsShown(showOutcome: unknown): string {
+  if (showOutcome === true) return 'It was shown how each play ended (coaching.showOutcome).';
+  return showOutcome === 'play'
+    ? 'It was shown how each play went on, but not what it came to (coaching.showOutcome).'
+    : 'It was not shown how a play ended.';
 }
 
 function at(value: unknown, key: string): unknown {

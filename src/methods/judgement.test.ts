@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { sampleAction } from '../../test/support/sample-run.ts';
 import { openRun, type Run } from '../run/run-store.ts';
-import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
+import type { Coach, CoachRequest, Feedback, Hindsight } from '../types/feedback.ts';
 import { openJudgement, withoutJudgement } from './judgement.ts';
 import type { Training } from './training.ts';
 
@@ -41,7 +41,7 @@ function coachThat(judge: (request: CoachRequest) => Promise<Feedback>) {
 const whole = () => ({ stop: new AbortController(), of: 'all' }) as const;
 
 /** What a judgement works with; the rest of a training is none of its business. */
-const trainingOf = (run: Run, coach: Coach, showOutcome = false, notes: string[] = []) =>
+const trainingOf = (run: Run, coach: Coach, showOutcome: Hindsight = false, notes: string[] = []) =>
   ({
     ...{ run, coach, settings: { coachConcurrency: 4, showOutcome } },
     watch: { note: (text: string) => notes.push(text) },

@@ -66,8 +66,8 @@ export function openJudgement(
     },
     scoreEnded: async (task, trajectory, outcome) => {
       if (of === 'asked') return;
-      const seen = settings.showOutcome ? outcome : undefined;
-      await scoreTrajectory(scorer, task, trajectory, seen);
+      const ended = { shows: settings.showOutcome, ...(outcome && { outcome }) };
+      await scoreTrajectory(scorer, task, trajectory, ended);
     },
     settled: scorer.settled,
   };

@@ -1,9 +1,10 @@
 import { allOrStop } from '../coach/all-or-stop.ts';
+import { hindsightOf } from '../coach/score-actions.ts';
 import { BoundaryError } from '../errors.ts';
 import { createRandom, seedFor, shuffled } from '../random.ts';
 import { type Agreement, agreementOf, type ScorePair } from '../run/agreement.ts';
 import type { Run } from '../run/run-store.ts';
-import type { Coach, Feedback, Outcome } from '../types/feedback.ts';
+import type { Coach, Feedback, Hindsight } from '../types/feedback.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
 
 export type RescoreOptions = {
@@ -12,8 +13,8 @@ export type RescoreOptions = {
   readonly label: string;
   /** Score so many actions only, drawn over the whole run; absent = all. */
   readonly sample?: number;
-  /** Shows the coach how each play ended. */
-  readonly showOutcome?: boolean;
+  /** What the coach sees of how each play went on and ended; absent = nothing. */
+  readonly showOutcome?: Hindsight;
   /** Called after every verdict. */
   readonly onScored: (done: number, of: number) => void;
 };
@@ -113,9 +114,7 @@ async function scoreStep(
   },
 ): Promise<readonly Feedback[]> {
   const { options, progress } = work;
-  const outcomes: ReadonlyMap<string, Outcome> = options.showOutcome
-    ? run.outcomesOf(step)
-    : new Map();
+  const outcomes = run.outcomesOf(step);
   const known = run.rescores.secondOf(options.label, step);
   const stop = new AbortController();
   const scoreOne = async ({ trajectory, action }: Choice): Promise<Feedback> => {
@@ -129,7 +128,7 @@ async function scoreStep(
     const outcome = outcomes.get(trajectory.id);
     const request = {
       ...{ task: taskOf(run, trajectory), action, earlier },
-      ...(outcome === undefined ? {} : { outcome, later }),
+      ...hindsightOf(options.showOutcome ?? false, { ...(outcome && { outcome }), later }),
     };
     progress.asked += 1;
     const verdict = await options.coach.score(request, { signal: stop.signal });

@@ -3,7 +3,7 @@ import type { Stage } from '../rollout/play-task.ts';
 import type { Team } from '../rollout/team.ts';
 import type { Run } from '../run/run-store.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { Coach, Feedback, Outcome } from '../types/feedback.ts';
+import type { Coach, Feedback, Hindsight, Outcome } from '../types/feedback.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { WorkspaceFiles, Workspaces } from '../types/sandbox.ts';
 import type { Task } from '../types/task.ts';
@@ -81,8 +81,8 @@ export type Settings = {
   readonly unscoredShareLimit: number;
   /** Actions in judgement at a time. */
   readonly coachConcurrency: number;
-  /** Whether the coach sees a play's grade. */
-  readonly showOutcome: boolean;
+  /** What the coach sees of how a play went on and ended. */
+  readonly showOutcome: Hindsight;
   /** Largest log-probability difference between sampler and trainer that a step accepts, nats. */
   readonly logprobGapLimit: number;
   readonly credit: CreditOptions;

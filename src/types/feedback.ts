@@ -46,6 +46,9 @@ export type CoachRequest = {
   readonly later?: readonly Action[];
 };
 
+/** What a coach sees of how a play went on: nothing, what was played after the action, or that and the play's grade. */
+export type Hindsight = false | 'play' | true;
+
 /** What coaching has used so far. */
 export type CoachUsage = {
   readonly calls: number;

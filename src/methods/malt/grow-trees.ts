@@ -141,9 +141,10 @@ async function verdictOn(
 ): Promise<Feedback | undefined> {
   const action = actions.at(-1);
   if (failure || action === undefined) return undefined;
-  const outcome = training.settings.showOutcome
-    ? training.run.outcomesOf(id.slice(0, id.indexOf('/'))).get(id)
-    : undefined;
+  const outcome =
+    training.settings.showOutcome === true
+      ? training.run.outcomesOf(id.slice(0, id.indexOf('/'))).get(id)
+      : undefined;
   const earlier = actions.slice(0, -1);
   return scorer.score({ task, action, earlier, ...(outcome === undefined ? {} : { outcome }) });
 }
