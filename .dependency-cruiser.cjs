@@ -17,6 +17,7 @@ const floors = [
     'wire-method.ts',
     'wire-service.ts',
     'wire-models.ts',
+    'wire-policies.ts',
     'wire-settings.ts',
     'create-sandbox.ts',
   ],

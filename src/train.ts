@@ -1,4 +1,5 @@
 import { evaluateSets } from './evaluate.ts';
+import { openPlaysAhead } from './methods/plays-ahead.ts';
 import type { Method, Training } from './methods/training.ts';
 import { watchCoach } from './methods/watch-coach.ts';
 
@@ -17,16 +18,21 @@ export async function train(
   const { run, settings, watch } = training;
   const auditCoach = watchCoach(training);
   await evaluateSets(training, 'base');
-  for (let step = options.from; step <= settings.steps; step++) {
-    const metrics = await method(training, step);
-    watch.step(step, metrics);
-    // Before the step counts as complete: an interrupted evaluation is finished when the step is resumed.
-    if (isEvaluationDue(step, settings.evaluation.every, settings.steps)) {
-      await evaluateSets(training, `step-${step}`);
+  const ahead = settings.maxStalenessSteps > 0 ? openPlaysAhead(training) : undefined;
+  try {
+    for (let step = options.from; step <= settings.steps; step++) {
+      const metrics = await method({ ...training, ...(ahead && { ahead }) }, step);
+      watch.step(step, metrics);
+      // Before the step counts as complete: an interrupted evaluation is finished when the step is resumed.
+      if (isEvaluationDue(step, settings.evaluation.every, settings.steps)) {
+        await evaluateSets(training, `step-${step}`);
+      }
+      const checkpoint = await options.checkpoint(step);
+      run.completeStep(step, checkpoint, metrics);
+      auditCoach(step);
     }
-    const checkpoint = await options.checkpoint(step);
-    run.completeStep(step, checkpoint, metrics);
-    auditCoach(step);
+  } finally {
+    await ahead?.close();
   }
   await evaluateSets(training, 'trained');
 }

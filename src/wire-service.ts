@@ -6,6 +6,7 @@ import { BoundaryError } from './errors.ts';
 import type { DataLimits } from './service/local/check-data.ts';
 import { createLocalTrainingService } from './service/local/local-training-service.ts';
 import { refuseOtherSteps } from './service/tinker/adam-parameters.ts';
+import { profiles, type ServerKind } from './service/tinker/profile.ts';
 import { createTinkerTrainingService } from './service/tinker/tinker-training-service.ts';
 import { withVllmSampling } from './service/vllm/vllm-sampling.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
@@ -55,6 +56,7 @@ export async function createService(
       return await withVllmSampling(trainer, {
         ...{ url, baseModel, directory, limits, decode: tokenizer.decode },
         ...(apiKey && { apiKey }),
+        keptVersions: Math.max(2, config.rollout.maxStalenessSteps + 1),
       });
     } catch (error) {
       await trainer.close();
@@ -69,12 +71,23 @@ export async function createService(
   }
   const { url, server, baseModel, adam } = service;
   refuseOtherSteps(adamOf(config.update), server, adam);
+  refuseStaleness(config, server);
   const apiKey = process.env.TINKER_API_KEY;
   return createTinkerTrainingService({
     ...{ url, server, baseModel, limits, note, decode: tokenizer.decode },
     ...(adam && { adam }),
     ...(apiKey && { apiKey }),
   });
+}
+
+/** Where training replaces what was published, nothing could play while a step trains. */
+function refuseStaleness({ rollout }: RunConfig, server: ServerKind): void {
+  const { name, isSnapshot } = profiles[server];
+  if (rollout.maxStalenessSteps === 0 || isSnapshot) return;
+  throw new BoundaryError(
+    'config',
+    `rollout.maxStalenessSteps is ${rollout.maxStalenessSteps}, but ${name} replaces published weights while it trains, so nothing can be sampled meanwhile; set it to 0`,
+  );
 }
 
 async function limitsOf({ model }: RunConfig): Promise<DataLimits> {

@@ -74,6 +74,7 @@ export function settingsOf(config: RunConfig): Settings {
     steps,
     tasksPerStep: rollout.tasksPerStep,
     samplesPerTask: rollout.samplesPerTask,
+    maxStalenessSteps: rollout.maxStalenessSteps,
     stratify: config.tasks.stratify,
     temperature: rollout.temperature,
     filters: filtersOf(rollout),

@@ -1,14 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { restoreCheckpoint } from './checkpoint/restore-checkpoint.ts';
 import { restorePoint } from './checkpoint/restore-point.ts';
-import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
 import { BoundaryError } from './errors.ts';
 import type { HeldOutSet, Method, Training, Watch } from './methods/training.ts';
-import { seedFor } from './random.ts';
 import { agentNames } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
 import { openWorkspaces } from './sandbox/workspaces.ts';
@@ -17,7 +14,6 @@ import { sampleTasks } from './task/sample-tasks.ts';
 import { loadTokenizer } from './tokenizer/tokenizer.ts';
 import { type OpenTools, openTools } from './tools/open-tools.ts';
 import type { Task } from './types/task.ts';
-import type { Policy, TrainingService } from './types/training-service.ts';
 import {
   freeCoachingKeys,
   refuseAnotherRubric,
@@ -28,8 +24,9 @@ import {
 } from './wire-coach.ts';
 import { freeMethodKeys, wireMethod } from './wire-method.ts';
 import { openOwnModels, openReference } from './wire-models.ts';
+import { openPolicies, openPublished, savePolicies } from './wire-policies.ts';
 import { createService, freeServiceKeys } from './wire-service.ts';
-import { criticOf, settingsOf } from './wire-settings.ts';
+import { settingsOf } from './wire-settings.ts';
 import { gradersOf, readTasks } from './wire-tasks.ts';
 
 /** A run with everything alive; `close` ends interpreters, engine and store. */
@@ -138,12 +135,12 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const folder = restored?.directory ?? parts.checkpoint;
     const own = await openOwnModels(config, (close) => closers.unshift(close));
     const serviceOf = (agent: string) => own?.get(agent)?.service ?? service;
-    const policies = await createPolicies(serviceOf, config, folder);
+    const policies = await openPolicies(serviceOf, config, folder);
     const reference = await openReference(service, config);
     const training: Training = {
       ...(own && { ownModels: own }),
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
-      ...{ coach },
+      ...{ coach, publishedAfter: (step) => openPublished(serviceOf, config, { directory, step }) },
       ...{ ...gradersOf(config), tasks, heldOut, settings: settingsOf(config), watch },
     };
     isReady = true;
@@ -237,62 +234,4 @@ function toolsOf(config: RunConfig): Promise<OpenTools> {
   const { team, rollout, tools = [] } = config;
   const wanted = new Set(agentNames(team).flatMap((name) => team.agents[name]?.tools ?? []));
   return openTools(wanted, tools, () => createSandbox(rollout.sandbox, sandboxSettings(config)));
-}
-
-/** Id of the one policy where all agents share it, and of its folder in a checkpoint. */
-const sharedPolicy = 'shared';
-
-async function createPolicies(
-  serviceOf: (agent: string) => TrainingService,
-  config: RunConfig,
-  checkpoint: string | undefined,
-): Promise<ReadonlyMap<string, Policy>> {
-  const { rank, alpha, targets, shared } = config.adapter;
-  const open = (id: string) => {
-    if (checkpoint !== undefined) refuseOtherAdapters(checkpoint, id);
-    const from =
-      checkpoint === undefined
-        ? {}
-        : { from: { directory: join(checkpoint, id), optimizer: true } };
-    const seed = seedFor(config.seed, 'adapter', id);
-    const shape = { rank, alpha, ...(targets && { targets }) };
-    const valueHead = criticOf(config) !== undefined;
-    return serviceOf(id).createPolicy({ id, seed, valueHead, ...shape, ...from });
-  };
-  const common = shared ? await open(sharedPolicy) : undefined;
-  const policies = new Map<string, Policy>();
-  for (const agent of agentNames(config.team)) policies.set(agent, common ?? (await open(agent)));
-  return policies;
-}
-
-/** A checkpoint of agents with adapters of their own does not fit a run that shares one, nor the other way round. */
-function refuseOtherAdapters(checkpoint: string, id: string): void {
-  if (existsSync(join(checkpoint, id))) return;
-  const advice =
-    id === sharedPolicy
-      ? 'it was trained without adapter.shared=true'
-      : existsSync(join(checkpoint, sharedPolicy))
-        ? 'its agents share one: set adapter.shared=true'
-        : 'it is of another team or variant';
-  throw new BoundaryError('config', `${checkpoint} holds no adapter "${id}"; ${advice}`);
-}
-
-async function savePolicies(
-  policies: ReadonlyMap<string, Policy>,
-  place: {
-    readonly directory: string;
-    readonly step: number;
-    readonly keep: number;
-    readonly configHash: string;
-  },
-): Promise<string> {
-  const { name } = await saveCheckpoint({
-    ...place,
-    write: async (folder) => {
-      for (const policy of new Set(policies.values())) {
-        await policy.saveState(join(folder, policy.id)).result;
-      }
-    },
-  });
-  return name;
 }

@@ -34,6 +34,24 @@ test('an override wins, is typed as JSON where it is JSON, and does not touch th
   expect(minimal.training).toBeUndefined();
 });
 
+test('plays ahead of training are refused where an interrupted run could not be gone on with as it was', () => {
+  const stale = (...overrides: string[]) =>
+    resolveConfig(minimal, {
+      ...options,
+      overrides: ['rollout.maxStalenessSteps=2', 'training.keepCheckpoints=4', ...overrides],
+    });
+  expect(stale().rollout.maxStalenessSteps).toBe(2);
+  expect(() => stale('training.keepCheckpoints=3')).toThrow(
+    'a resumed run may need the last 4 checkpoints; set training.keepCheckpoints to as many, it is 3',
+  );
+  expect(() => stale('method=malt')).toThrow('malt grows its trees with the team as it is');
+  const budget = 'coaching.budget.calls=9';
+  expect(stale(budget).coaching.budget.calls).toBe(9);
+  expect(() => stale(budget, 'coaching.budget.whenSpent=outcome')).toThrow(
+    'set coaching.budget.whenSpent=pause',
+  );
+});
+
 test('an unknown key is refused with the nearest known one', () => {
   const overrides = ['update.learningrate=1'];
   expect(() => resolveConfig(minimal, { ...options, overrides })).toThrow(

@@ -86,6 +86,7 @@ function withVariant(config: RunConfig, where: string): RunConfig {
   const playing = { ...config, team: chosen ?? team };
   // A name of the whole team stays right in a variant that leaves its agent out.
   checkAgents(playing, [...agentNames(playing.team), ...agentNames(team)], where);
+  checkStaleness(playing, where);
   if (playing.coach === 'none' && asksCoach(playing)) {
     const who = isCoached(playing) ? '' : `, whom team ${playing.team.name} asks while it plays`;
     throw new BoundaryError(
@@ -129,6 +130,30 @@ function checkAgents(config: RunConfig, known: readonly string[], where: string)
   if (!adapter.shared || frozen.length === 0) return;
   throw fault(
     'training.frozen cannot hold still one agent of a shared adapter; set adapter.shared=false or leave training.frozen empty',
+  );
+}
+
+/** Plays that are collected ahead need what would sample them after an interruption, and a reward that is known by then. */
+function checkStaleness({ rollout, method, training, coaching }: RunConfig, where: string): void {
+  const { maxStalenessSteps } = rollout;
+  if (maxStalenessSteps === 0) return;
+  const fault = (message: string) =>
+    new BoundaryError(
+      'config',
+      `${where}: rollout.maxStalenessSteps is ${maxStalenessSteps}, ${message}`,
+    );
+  if (method.kind === 'malt') {
+    throw fault('but malt grows its trees with the team as it is; set it to 0');
+  }
+  const { calls, usd, whenSpent } = coaching.budget;
+  if (whenSpent === 'outcome' && (calls !== undefined || usd !== undefined)) {
+    throw fault(
+      'and where a budget ends amid the plays of two steps is up to the clock; set coaching.budget.whenSpent=pause, or set it to 0',
+    );
+  }
+  if (training.keepCheckpoints >= maxStalenessSteps + 2) return;
+  throw fault(
+    `so a resumed run may need the last ${maxStalenessSteps + 2} checkpoints; set training.keepCheckpoints to as many, it is ${training.keepCheckpoints}`,
   );
 }
 

@@ -188,6 +188,8 @@ const rollout = z.strictObject({
   topK: count.optional(),
   topP: z.number().gt(0).max(1).optional(),
   minP: share.optional(),
+  /** Steps that plays may lag behind the policies that learn from them: they are collected while earlier steps train. */
+  maxStalenessSteps: z.int().nonnegative().default(0),
   /** Plays at once. */
   concurrency: count.default(64),
   playTimeoutSeconds: positive.default(600),

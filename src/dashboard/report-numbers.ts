@@ -73,7 +73,8 @@ export type Report = {
 
 type StepMetrics = { readonly step: number; readonly metrics: Metrics };
 const diagnosticAreas = [
-  ...['kl', 'grad-norm', 'entropy', 'clip-fraction', 'unscored-share', 'loss', 'logprob-gap'],
+  ...['kl', 'grad-norm', 'entropy', 'clip-fraction', 'behaviour-kl', 'truncated-ratios'],
+  ...['unscored-share', 'loss', 'logprob-gap'],
 ];
 
 /** Reads a run; what it did not measure is absent. */

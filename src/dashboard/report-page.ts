@@ -142,6 +142,16 @@ const diagnosticTexts: Readonly<
     unit: 'share of tokens',
     format: (v) => `${plain(100 * v)} %`,
   },
+  'behaviour-kl': {
+    title: 'KL of the policies that played',
+    unit: 'nats per token, from those that learn',
+    format: precise,
+  },
+  'truncated-ratios': {
+    title: 'Truncated ratios',
+    unit: 'share of tokens',
+    format: (v) => `${plain(100 * v)} %`,
+  },
   'unscored-share': {
     title: 'Unscored actions',
     unit: 'share of actions',

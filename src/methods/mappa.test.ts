@@ -98,6 +98,7 @@ const settings: Settings = {
   ...{
     playTimeoutMs: 60_000,
     maxActionTokens: 4,
+    maxStalenessSteps: 0,
     maxActions: 8,
     failedShareLimit: 0.25,
     frozen: [],

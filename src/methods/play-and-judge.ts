@@ -12,19 +12,20 @@ import type { Judged, OpenStage, Training } from './training.ts';
  * Plays every request, grades every play and, with `coached`, has every action scored, while agents go on playing; without
  * it only those that a team with `asksCoach` asks about. What the run store already holds of this scope is taken from there.
  *
+ * @param options.signal ends the plays, unrecorded
  * @throws BoundaryError when more than the permitted share of plays failed, or the coach failed for good
  */
 export async function playAndJudge(
   training: Training,
   stage: OpenStage,
   requests: readonly PlayRequest[],
-  options: { readonly coached: boolean },
+  options: { readonly coached: boolean; readonly signal?: AbortSignal },
 ): Promise<Judged> {
   const { run, settings } = training;
   const { scope } = stage;
   const outcomes = new Map<string, Outcome>();
   const graded = run.outcomesOf(scope);
-  const stop = new AbortController();
+  const stop = stoppedBy(options.signal);
   const of = options.coached ? 'all' : 'asked';
   const isAsked = options.coached || (training.team.asksCoach === true && !isSpent(training));
   const judgement = isAsked
@@ -67,6 +68,14 @@ export async function playAndJudge(
   } finally {
     await judgement.settled();
   }
+}
+
+function stoppedBy(signal: AbortSignal | undefined): AbortController {
+  const stop = new AbortController();
+  const abort = () => stop.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  else signal?.addEventListener('abort', abort, { once: true });
+  return stop;
 }
 
 function sayProgress(

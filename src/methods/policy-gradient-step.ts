@@ -10,7 +10,15 @@ import { actionPart, datumOf } from '../update/assemble-data.ts';
 import { updatePolicy } from '../update/update-policy.ts';
 import { coachCosts, coachMetrics, countUnscoredPlays } from './coach-metrics.ts';
 import { playAndJudge } from './play-and-judge.ts';
-import { createStage, type Judged, publishAll, type Training, type Watch } from './training.ts';
+import {
+  createStage,
+  type Judged,
+  type PlayStep,
+  publishAll,
+  type StepPlays,
+  type Training,
+  type Watch,
+} from './training.ts';
 
 /** How a method turns what a step's plays came to into credit. */
 export type CreditRule = {
@@ -32,7 +40,46 @@ export async function policyGradientStep(
   step: number,
   { isCoached, assign }: CreditRule,
 ): Promise<Metrics> {
-  const { settings, policies } = training;
+  const { policies, ahead } = training;
+  const started = performance.now();
+  const play: PlayStep = (playing, at) => playStep(playing, { ...at, isCoached });
+  const plays = ahead
+    ? await ahead.take(step, play)
+    : await play(training, { step, staleness: 0, samplers: await publishAll(policies) });
+  const { judged } = plays;
+  const scope = String(step);
+
+  const learned = await learnFrom(training, step, {
+    trajectories: judged.trajectories,
+    assign: (evidence) => assign(judged, evidence),
+  });
+  return {
+    ...rolloutMetrics(plays),
+    ...(ahead && { staleness: plays.staleness }),
+    ...agentMetrics(judged, [...policies.keys()]),
+    ...(isCoached ? coachMetrics(training, scope, judged) : askedMetrics(training, scope)),
+    ...unscoredMetric(training, judged),
+    ...learned,
+    'live-tensors': countersOf(training).liveTensors ?? 0,
+    'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
+    ...memoryMetrics(countersOf(training)),
+    'play-seconds': plays.seconds,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+/** Plays one step's tasks with the policies given, and has every action judged. */
+async function playStep(
+  training: Training,
+  {
+    step,
+    staleness,
+    samplers,
+    signal,
+    isCoached,
+  }: Parameters<PlayStep>[1] & { readonly isCoached: boolean },
+): Promise<StepPlays> {
+  const { settings } = training;
   const started = performance.now();
   const tasks = tasksFrom(training.tasks, settings.seed, {
     position: (step - 1) * settings.tasksPerStep,
@@ -40,7 +87,6 @@ export async function policyGradientStep(
     ...(settings.stratify && { stratify: true }),
   });
   training.run.rescores.recordTasks(tasks);
-  const samplers = await publishAll(policies);
   const stage = createStage(training, {
     scope: String(step),
     samplers,
@@ -48,29 +94,16 @@ export async function policyGradientStep(
     ...(settings.filters && { filters: settings.filters }),
   });
   const requests = playRequests(tasks, settings.samplesPerTask);
-  const judged = await playAndJudge(training, stage, requests, { coached: isCoached });
-  const playSeconds = (performance.now() - started) / 1000;
-
-  const learned = await learnFrom(training, step, {
-    trajectories: judged.trajectories,
-    assign: (evidence) => assign(judged, evidence),
+  const judged = await playAndJudge(training, stage, requests, {
+    coached: isCoached,
+    ...(signal && { signal }),
   });
-  return {
-    ...rolloutMetrics(judged, stage.finished.size),
-    ...agentMetrics(judged, [...policies.keys()]),
-    ...(isCoached ? coachMetrics(training, stage.scope, judged) : askedMetrics(training, stage)),
-    ...unscoredMetric(training, judged),
-    ...learned,
-    'live-tensors': countersOf(training).liveTensors ?? 0,
-    'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
-    ...memoryMetrics(countersOf(training)),
-    'play-seconds': playSeconds,
-    seconds: (performance.now() - started) / 1000,
-  };
+  const seconds = (performance.now() - started) / 1000;
+  return { judged, staleness, replayed: stage.finished.size, seconds };
 }
 
 /** What a team's questions to the coach cost where the method has none. */
-function askedMetrics(training: Training, { scope }: { readonly scope: string }): Metrics {
+function askedMetrics(training: Training, scope: string): Metrics {
   return training.team.asksCoach ? coachCosts(training, scope) : {};
 }
 
@@ -182,6 +215,7 @@ async function updateAll(
       adam: { ...settings.update.adam, learningRate },
       seed: seedFor(settings.seed, 'update', step, id),
       logprobGapLimit: settings.logprobGapLimit,
+      isStale: settings.maxStalenessSteps > 0,
     });
     if (step === 1) noteRatio(watch, id, updated);
     for (const [name, value] of Object.entries(updated)) metrics[`${name}/${id}`] = value;
@@ -241,7 +275,7 @@ function meanOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function rolloutMetrics({ trajectories, outcomes }: Judged, replayed: number): Metrics {
+function rolloutMetrics({ judged: { trajectories, outcomes }, replayed }: StepPlays): Metrics {
   const actions = trajectories.flatMap((trajectory) => trajectory.actions);
   const graded = [...outcomes.values()];
   const failed = trajectories.filter(({ failure }) => failure).length;

@@ -35,6 +35,46 @@ export type Training = {
   readonly heldOut: readonly HeldOutSet[];
   readonly settings: Settings;
   readonly watch: Watch;
+  /** Plays of coming steps while earlier ones train; absent = every step plays its own when it begins. */
+  readonly ahead?: PlaysAhead;
+  /** The policies as a step left them (0 = before the first), from its checkpoint; undefined when that is gone. */
+  readonly publishedAfter?: (step: number) => Promise<Published | undefined>;
+};
+
+/** Samplers of every agent's policy, and the step that left the policies so; `close` when no play needs them any more. */
+export type Published = {
+  readonly after: number;
+  readonly samplers: ReadonlyMap<string, Sampler>;
+  readonly close: () => Promise<void>;
+};
+
+/** What a step's plays came to, and how they came about. */
+export type StepPlays = {
+  readonly judged: Judged;
+  /** Training steps that lie between the policies that played and those that learn from it. */
+  readonly staleness: number;
+  /** Actions that an interrupted process had played. */
+  readonly replayed: number;
+  readonly seconds: number;
+};
+
+/** Plays one step. */
+export type PlayStep = (
+  training: Training,
+  at: {
+    readonly step: number;
+    readonly staleness: number;
+    readonly samplers: ReadonlyMap<string, Sampler>;
+    /** Ends the plays when the run ends. */
+    readonly signal?: AbortSignal;
+  },
+) => Promise<StepPlays>;
+
+export type PlaysAhead = {
+  /** The plays of a step; those of later steps are started where the policies that are to play them are there. */
+  readonly take: (step: number, play: PlayStep) => Promise<StepPlays>;
+  /** Ends what is under way, unrecorded, and waits for its end. */
+  readonly close: () => Promise<void>;
 };
 
 export type GradeAnswer = (task: Task, trajectory: Trajectory) => Outcome | undefined;
@@ -62,6 +102,8 @@ export type Settings = {
   readonly steps: number;
   readonly tasksPerStep: number;
   readonly samplesPerTask: number;
+  /** Training steps that a step's plays may lag behind the policies that learn from them. */
+  readonly maxStalenessSteps: number;
   /** Every step holds the tasks' first tags in proportion. */
   readonly stratify?: boolean;
   readonly temperature: number;

@@ -73,6 +73,21 @@ test('a token counts as often as the policy itself would have drawn it, up to th
   expect([...(datum?.oldLogprobs ?? [])]).toEqual([0, 0, ...shaped.logprobs]);
 });
 
+test('where the policy has moved, tokens count as often as it would draw them now, and the loss starts from it', () => {
+  // Sampled with 1/2 and 1/8; now drawn with 1/4 and 1/2: ratios 1/2 and 4, the latter held at 3.
+  const sampled = { ...first, logprobs: Float32Array.of(Math.log(0.5), Math.log(0.125)) };
+  const now = Float32Array.of(Math.log(0.25), Math.log(0.5));
+  const credited = [{ action: sampled, reward: 1, advantages: Float32Array.of(1, 1) }];
+  const [datum] = assembleData(credited, {
+    ...{ average: 'token', behaviourRatioLimit: 3 },
+    current: new Map([[sampled.id, now]]),
+  });
+  const weights = [...(datum?.weights ?? [])];
+  expect(weights[2]).toBeCloseTo(0.25, 6);
+  expect(weights[3]).toBeCloseTo(1.5, 6);
+  expect([...(datum?.oldLogprobs ?? [])]).toEqual([0, 0, ...now]);
+});
+
 test('a critic learns the tokens of actions that it judged, every one the same', () => {
   const critic = { values: Float32Array.of(0.25, 0.5), returns: Float32Array.of(1, 2) };
   const credited: CreditedAction[] = [

@@ -33,15 +33,19 @@ export function actionPart(action: Action, perTarget: Float32Array): Float32Arra
 }
 
 /**
- * How often a token would have been drawn from the policy itself for each time it was drawn, at most `limit`; 1 where
- * the policy itself was sampled. The loss's own ratio then measures from the policy, so that it starts at 1.
+ * Of each token the logarithm of how often it would have been drawn from the policy itself for each time it was drawn, in
+ * nats; 0 where the policy itself was sampled. The ratio, truncated, is the token's weight; the loss's own ratio then
+ * measures from the policy, so that it starts at 1.
  *
+ * @param current log-probabilities under the policy as it is now; absent = the policy that was sampled has not moved
  * @see Hilton et al. 2022, arXiv:2110.00641 (behaviour and proximal policy apart), truncated as in Espeholt et al. 2018
  */
-function behaviourRatios({ logprobs, behaviourLogprobs }: Action, limit: number): Float32Array {
-  return logprobs.map((logprob, token) => {
-    const behaviour = behaviourLogprobs?.[token] ?? logprob;
-    return Math.min(Math.exp(logprob - behaviour), limit);
+export function behaviourLogRatios(
+  { logprobs, behaviourLogprobs = logprobs }: Action,
+  current: Float32Array = logprobs,
+): Float64Array {
+  return Float64Array.from(current, (logprob, token) => {
+    return logprob - (behaviourLogprobs[token] ?? logprob);
   });
 }
 
@@ -80,24 +84,36 @@ export function assembleCriticData(
 /**
  * Rows of one mini-batch for a policy-gradient loss. An engine sums over tokens, so the average is in the weights:
  * 1/(tokens of the mini-batch) for `token`, 1/(actions × tokens of the action) for `action`; they also hold the ratio
- * between the policy and the distribution that was sampled.
+ * between the policy and the distribution that was sampled, at most `behaviourRatioLimit`.
+ *
+ * @param options.current log-probabilities under the policy as it is now, by action id, where it has moved since it was
+ *   sampled: the loss's ratio is then measured from these
  */
 export function assembleData(
   credited: readonly CreditedAction[],
   {
     average,
     behaviourRatioLimit,
-  }: { readonly average: LossAverage; readonly behaviourRatioLimit: number },
+    current,
+  }: {
+    readonly average: LossAverage;
+    readonly behaviourRatioLimit: number;
+    readonly current?: ReadonlyMap<string, Float32Array> | undefined;
+  },
 ): Datum[] {
   const tokens = credited.reduce((sum, { action }) => sum + action.tokens.length, 0);
   return credited.map(({ action, advantages, referenceLogprobs }) => {
     const datum = datumOf(action);
     const divisor = average === 'token' ? tokens : credited.length * action.tokens.length;
+    const now = current?.get(action.id);
     return {
       ...datum,
+      ...(now && { oldLogprobs: aligned(action, now) }),
       weights: aligned(
         action,
-        behaviourRatios(action, behaviourRatioLimit).map((ratio) => ratio / divisor),
+        Float32Array.from(behaviourLogRatios(action, now), (logRatio) =>
+          Math.min(Math.exp(logRatio), behaviourRatioLimit),
+        ).map((ratio) => ratio / divisor),
       ),
       advantages: aligned(action, advantages),
       ...(referenceLogprobs && { referenceLogprobs: aligned(action, referenceLogprobs) }),

@@ -119,6 +119,31 @@ test('the gap is the largest difference over the tokens of the first pass, eithe
   expect(notes.filter((note) => note.startsWith('step'))).toEqual([]);
 });
 
+test('plays of an earlier version are corrected by what the policy says of them now, and no gap is measured', async () => {
+  const { policy, notes } = notingPolicy();
+  const moved = { ...policy, version: () => 3 };
+  // The policy says −1 of every token now: ratios e⁻¹ᐟ², e and e², of which the last is held at e.
+  const stale = [credited(1, -0.5), credited(2, -2), credited(3, -3)];
+  const metrics = await updatePolicy(moved, stale, {
+    ...{ ...options, miniBatches: 1, behaviourRatioLimit: Math.E, logprobGapLimit: 1e-3 },
+    isStale: true,
+  });
+  expect(metrics['truncated-ratios']).toBeCloseTo(1 / 3, 12);
+  expect(metrics['behaviour-kl']).toBeCloseTo((0.5 - 1 - 2) / 3, 12);
+  expect(metrics).not.toHaveProperty('logprob-gap');
+  expect(notes).toEqual(['3 1 2', 'step 0.5']);
+});
+
+test('plays that are not stale in a run where they may be are checked as ever', async () => {
+  const { policy } = notingPolicy();
+  const fresh = [credited(1, -1), credited(2, -1.5)];
+  const metrics = await updatePolicy(policy, fresh, {
+    ...{ ...options, miniBatches: 1 },
+    isStale: true,
+  });
+  expect(metrics).toMatchObject({ 'logprob-gap': 0.5, 'truncated-ratios': 0 });
+});
+
 test('a critic learns from the actions that it judged, before the policy moves', async () => {
   const { policy, notes } = notingPolicy();
   const critic = { values: Float32Array.of(0.5), returns: Float32Array.of(1) };

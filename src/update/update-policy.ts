@@ -3,7 +3,14 @@ import { createRandom, shuffled } from '../random.ts';
 import type { CreditedAction } from '../types/credit.ts';
 import type { Metrics } from '../types/metrics.ts';
 import type { Adam, Loss, PassResult, Policy } from '../types/training-service.ts';
-import { actionPart, assembleCriticData, assembleData, type LossAverage } from './assemble-data.ts';
+import {
+  actionPart,
+  assembleCriticData,
+  assembleData,
+  behaviourLogRatios,
+  datumOf,
+  type LossAverage,
+} from './assemble-data.ts';
 
 /** How one agent's policy is updated on one step's actions. */
 export type UpdateOptions = {
@@ -20,6 +27,8 @@ export type UpdateOptions = {
   readonly seed: number;
   /** Largest difference, in nats, accepted between what the sampler recorded and what the trainer computes. */
   readonly logprobGapLimit: number;
+  /** Whether the policy may have moved since it was sampled, which is then corrected; absent = it has not. */
+  readonly isStale?: boolean;
   /** How a value head learns beside the policy, from the actions whose values are known; absent = not at all. */
   readonly critic?: {
     /** Weight of the critic's loss beside the policy's. */
@@ -34,12 +43,14 @@ export type UpdateOptions = {
  * An agent without any credited action is left as it is, optimiser included.
  *
  * Before the first optimiser step the policy is still the one that was sampled: with exact engines the importance ratio
- * of every token is one, and the pass that is made anyway shows whether it is.
+ * of every token is one, and the pass that is made anyway shows whether it is. Where it has moved since, a forward pass
+ * says by how much: tokens are weighted with the truncated ratio, and the loss measures from the policy as it is now.
  *
  * @returns `loss`, `clip-fraction`, where the engine says them `grad-norm` and `entropy`, with a divergence term
  *   `reference-kl`, with a critic `value-loss` (half its mean squared error, before its coefficient; all means over
  *   optimiser steps), `optimizer-steps` and `logprob-gap`: the largest |log-prob(sampler) − log-prob(trainer)| over the tokens of
- *   the first pass, in nats
+ *   the first pass, in nats. With `isStale` `truncated-ratios`, the share of tokens whose ratio is held at the limit, and
+ *   `behaviour-kl`, the mean of log-prob(sampler) − log-prob(policy now), in nats; the gap is absent where it moved
  * @throws BoundaryError("engine") when that gap is above the limit, before anything has moved, or a gradient is not finite
  */
 export async function updatePolicy(
@@ -50,10 +61,14 @@ export async function updatePolicy(
   const passes: Passed[] = [];
   const random = createRandom(options.seed);
   let gap: number | undefined;
+  const current = options.isStale ? await logprobsNow(policy, credited) : undefined;
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     for (const actions of deal(shuffled(credited, random), options.miniBatches)) {
-      const pass = policy.forwardBackward(assembleData(actions, options), options.loss);
-      gap ??= refuseWideGap(policy.id, gapOf(actions, (await pass.result).logprobs), options);
+      const data = assembleData(actions, { ...options, current });
+      const pass = policy.forwardBackward(data, options.loss);
+      if (current === undefined) {
+        gap ??= refuseWideGap(policy.id, gapOf(actions, (await pass.result).logprobs), options);
+      }
       const valueLoss = learnValues(policy, actions, options);
       const step = policy.optimStep(options.adam);
       const results = await Promise.all([pass.result, step.result, valueLoss]);
@@ -63,7 +78,42 @@ export async function updatePolicy(
       passes.push({ pass: results[0], gradNorm, valueLoss: results[2] });
     }
   }
-  return { ...summarize(passes), ...(gap === undefined ? {} : { 'logprob-gap': gap }) };
+  return {
+    ...summarize(passes),
+    ...(options.isStale && passes.length > 0 && summarizeRatios(credited, current, options)),
+    ...(gap === undefined ? {} : { 'logprob-gap': gap }),
+  };
+}
+
+/** Log-probabilities of the actions' tokens by action id; undefined where the policy that was sampled has not moved. */
+async function logprobsNow(
+  policy: Policy,
+  credited: readonly CreditedAction[],
+): Promise<ReadonlyMap<string, Float32Array> | undefined> {
+  const version = policy.version();
+  if (credited.every(({ action }) => action.policy.version === version)) return undefined;
+  const { logprobs } = await policy.forward(credited.map(({ action }) => datumOf(action))).result;
+  return new Map(
+    credited.map(({ action }, row) => [
+      action.id,
+      actionPart(action, logprobs[row] as Float32Array),
+    ]),
+  );
+}
+
+function summarizeRatios(
+  credited: readonly CreditedAction[],
+  current: ReadonlyMap<string, Float32Array> | undefined,
+  { behaviourRatioLimit }: UpdateOptions,
+): Metrics {
+  const logRatios = credited.flatMap(({ action }) => [
+    ...behaviourLogRatios(action, current?.get(action.id)),
+  ]);
+  const truncated = logRatios.filter((logRatio) => Math.exp(logRatio) > behaviourRatioLimit);
+  return {
+    'truncated-ratios': truncated.length / logRatios.length,
+    'behaviour-kl': -sumOf(logRatios) / logRatios.length,
+  };
 }
 
 type Passed = {

@@ -93,6 +93,7 @@ const settings: Settings = {
   ...{ playTimeoutMs: 60_000, maxActionTokens: 4, maxActions: 8, failedShareLimit: 0.25 },
   ...{ frozen: [], coachConcurrency: 4, showOutcome: false, unscoredShareLimit: 0.25 },
   ...{ logprobGapLimit: 1e-3, learningRateAt: () => 0.1, gradesEveryAnswer: false },
+  maxStalenessSteps: 0,
   credit: { credit: 'coach', klCoefficient: 0, gamma: 1, sigmaFloor: 1e-4 },
   update: {
     ...{ loss: { kind: 'ppo', clipLow: 0.8, clipHigh: 1.2 }, average: 'token' },

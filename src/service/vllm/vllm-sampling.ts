@@ -24,10 +24,9 @@ export type VllmSamplingOptions = {
   readonly apiKey?: string;
   readonly decode?: Decode;
   readonly patience?: Patience;
+  /** Versions of a policy that the server keeps: the newest, and those that are still being sampled; default 2. */
+  readonly keptVersions?: number;
 };
-
-/** Versions of a policy that the server keeps: the newest, and the one that is still being sampled. */
-const keptVersions = 2;
 
 /** How long a server may be away when a client first asks for it. */
 const greetingMs = 15_000;
@@ -65,6 +64,7 @@ export async function withVllmSampling(
       const policy = new VllmPolicy(await trainer.createPolicy(wanted), room, {
         directory: resolve(options.directory, run),
         run,
+        keptVersions: options.keptVersions ?? 2,
       });
       policies.add(policy);
       return policy;
@@ -99,23 +99,22 @@ async function refuseOtherModel(connection: Connection, baseModel: string): Prom
   );
 }
 
+/** Where versions are written, and how many are kept. */
+type Place = { readonly directory: string; readonly run: string; readonly keptVersions: number };
+
 type Loaded = { readonly name: string; readonly directory: string; readonly version: number };
 
 class VllmPolicy implements Policy {
   readonly id: string;
   readonly #trainer: Policy;
   readonly #room: VllmRoom;
-  readonly #place: { readonly directory: string; readonly run: string };
+  readonly #place: Place;
   /** Oldest first. */
   #loaded: Loaded[] = [];
   #publishing: Promise<unknown> = Promise.resolve();
   #written = 0;
 
-  constructor(
-    trainer: Policy,
-    room: VllmRoom,
-    place: { readonly directory: string; readonly run: string },
-  ) {
+  constructor(trainer: Policy, room: VllmRoom, place: Place) {
     this.id = trainer.id;
     this.#trainer = trainer;
     this.#room = room;
@@ -169,7 +168,7 @@ class VllmPolicy implements Policy {
     if (!isThere) throw refusal(reply, what);
     const loaded = { name, directory, version };
     this.#loaded.push(loaded);
-    for (const old of this.#loaded.splice(0, this.#loaded.length - keptVersions)) {
+    for (const old of this.#loaded.splice(0, this.#loaded.length - this.#place.keptVersions)) {
       await this.#unload(old);
     }
     return loaded;
@@ -194,7 +193,7 @@ class VllmPolicy implements Policy {
       if (this.#loaded.includes(loaded)) return;
       throw new BoundaryError(
         'engine',
-        `version ${version} of policy "${this.id}" was unloaded from the vLLM server, which keeps the newest ${keptVersions}; publish again`,
+        `version ${version} of policy "${this.id}" was unloaded from the vLLM server, which keeps the newest ${this.#place.keptVersions}; publish again`,
       );
     };
     const source = { model: loaded.name, check };

@@ -1,0 +1,64 @@
+import {
+  type PlaysAhead,
+  type Published,
+  publishAll,
+  type StepPlays,
+  type Training,
+} from './training.ts';
+
+/**
+ * Plays of coming steps, collected and judged while earlier ones train. Those of step n are sampled from the policies as
+ * step n − 1 − `maxStalenessSteps` left them, whatever the clock says: how stale a step is depends on its number alone,
+ * and a resumed run samples from the same weights. One step's plays begin when those before them have ended.
+ */
+export function openPlaysAhead(training: Training): PlaysAhead {
+  const { maxStalenessSteps, steps } = training.settings;
+  const stop = new AbortController();
+  const started = new Map<number, Promise<StepPlays>>();
+  let previous: Promise<unknown> = Promise.resolve();
+  let awaited = 0;
+
+  /** @param newest the last step that the policies have been trained in */
+  const publish = async (step: number, newest: number): Promise<Published> => {
+    const wanted = Math.max(0, step - 1 - maxStalenessSteps);
+    const earlier = wanted < newest ? await training.publishedAfter?.(wanted) : undefined;
+    if (earlier !== undefined) return earlier;
+    if (wanted < newest) {
+      training.watch.note(
+        `warning: the checkpoint of step ${wanted}, whose policies were to play step ${step}, is gone: those of step ${newest} play it, and the numbers will not be those of a run that was not interrupted`,
+      );
+    }
+    const samplers = await publishAll(training.policies);
+    return { after: newest, samplers, close: async () => undefined };
+  };
+
+  const take: PlaysAhead['take'] = async (step, play) => {
+    awaited = step;
+    for (let next = step; next <= Math.min(step + maxStalenessSteps, steps); next++) {
+      if (started.has(next)) continue;
+      const { after, samplers, close } = await publish(next, step - 1);
+      const watch: Training['watch'] = {
+        ...training.watch,
+        waiting: (...progress) => {
+          if (awaited === next) training.watch.waiting(...progress);
+        },
+      };
+      const at = { step: next, staleness: next - 1 - after, samplers, signal: stop.signal };
+      const plays = previous.then(() => play({ ...training, watch }, at)).finally(close);
+      // Its step will throw what went wrong; a step before it is not to blame.
+      previous = plays.catch(() => undefined);
+      started.set(next, plays);
+    }
+    const plays = started.get(step) as Promise<StepPlays>;
+    started.delete(step);
+    return plays;
+  };
+
+  return {
+    take,
+    close: async () => {
+      stop.abort(new Error('the run has ended'));
+      await previous;
+    },
+  };
+}
