@@ -41,7 +41,7 @@ const kept = { hidden: 6, heads: 4, intermediate: 4 };
 /** Scores, log-softmax, their two gradients and the probabilities for the entropy; one on the CPU. */
 const vocabularyWidths = 5;
 
-/** Memory of a run in the in-process engine, in bytes. The cache counts what it reserves, not what it holds. */
+/** Memory of a run in the in-process engine, in bytes. The cache counts every row at its longest. */
 export function planMemory(config: ModelConfig, use: MemoryUse): MemoryPlan {
   const elementBytes = use.dtype === 'float32' ? floatBytes : 2;
   const weights = [...expectedWeights(config).values()].reduce(
