@@ -13,7 +13,14 @@ import type { Action } from '../types/trajectory.ts';
 /** The file beside a verifier's weights that says which model they belong to. */
 export const verifierFile = 'verifier.json';
 
-const description = z.looseObject({ model: z.string() });
+/** What a verifier's head says: how likely an answer is right (`squared`), or that as a logit (`bce`). */
+export const verifierLosses = ['squared', 'bce'] as const;
+export type VerifierLoss = (typeof verifierLosses)[number];
+
+const description = z.looseObject({
+  model: z.string(),
+  loss: z.enum(verifierLosses).default('squared'),
+});
 
 /** A coach with the engine that must be closed after it. */
 export type TrainedVerifier = { readonly coach: Coach; readonly close: () => Promise<void> };
@@ -30,14 +37,14 @@ export async function openTrainedVerifier(
   options: Omit<LocalTrainingServiceOptions, 'modelDirectory' | 'model' | 'seed'>,
   players: readonly string[],
 ): Promise<TrainedVerifier> {
-  const { model } = await describedIn(directory);
+  const { model, loss } = await describedIn(directory);
   for (const player of players) await refuseOtherTokenizer(directory, { model, player });
   const service = await createLocalTrainingService({ modelDirectory: model, ...options });
   const policy = await service.createPolicy({
     ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
     from: { directory, optimizer: false },
   });
-  return { coach: asCoach(directory, policy), close: () => service.close() };
+  return { coach: asCoach(directory, { policy, loss }), close: () => service.close() };
 }
 
 async function describedIn(directory: string): Promise<z.output<typeof description>> {
@@ -80,14 +87,14 @@ async function tokenizerOf(folder: string): Promise<Buffer> {
 type Waiting = { readonly action: Action; readonly done: (value: Promise<number>) => void };
 
 /** Actions that are to be judged at the same time go through the model together. */
-function asCoach(directory: string, policy: Policy): Coach {
+function asCoach(directory: string, verifier: Verifier): Coach {
   let waiting: Waiting[] = [];
   let calls = 0;
   const flush = () => {
     const batch = waiting;
     waiting = [];
     const predicted = predictRightness(
-      policy,
+      verifier,
       batch.map(({ action }) => action),
     );
     // Each waits for its own entry, and hears of a failure there.
@@ -111,17 +118,20 @@ function asCoach(directory: string, policy: Policy): Coach {
   };
 }
 
-/**
- * How likely each answer is right, as its value head says after the last token, within 0 and 1.
- *
- * @param policy with a value head
- */
+/** A policy with a value head, and the loss that it was trained by. */
+export type Verifier = { readonly policy: Policy; readonly loss: VerifierLoss };
+
+/** How likely each answer is right, as its value head says after the last token, within 0 and 1. */
 export async function predictRightness(
-  policy: Policy,
+  { policy, loss }: Verifier,
   actions: readonly Action[],
 ): Promise<number[]> {
   const { values = [] } = await policy.forward(actions.map((action) => answerDatum(action))).result;
-  return values.map((row) => Math.min(1, Math.max(0, row.at(-1) as number)));
+  const asProbability = {
+    squared: (value: number) => Math.min(1, Math.max(0, value)),
+    bce: (value: number) => 1 / (1 + Math.exp(-value)),
+  }[loss];
+  return values.map((row) => asProbability(row.at(-1) as number));
 }
 
 /**

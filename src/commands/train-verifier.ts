@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { verifierFile } from '../coach/trained-verifier.ts';
+import { type VerifierLoss, verifierFile, verifierLosses } from '../coach/trained-verifier.ts';
 import { configOfRun } from '../config/stored-config.ts';
 import { BoundaryError } from '../errors.ts';
 import type { Calibration } from '../methods/calibration.ts';
@@ -21,11 +21,16 @@ export const trainVerifierCommand: Command = {
     output: { type: 'string', help: 'folder of the verifier (default: verifier in the run)' },
     steps: { type: 'string', help: `optimiser steps (default: ${defaults.steps})` },
     'learning-rate': { type: 'string', help: `AdamW’s (default: ${defaults.learningRate})` },
+    loss: {
+      type: 'string',
+      help: 'squared, or bce (the paper’s): the head’s value is a probability, or its logit (default: squared)',
+    },
     set: { type: 'string', multiple: true, help: 'override a key of model, as model.threads=1' },
   },
   run: async (request) => {
     const directory = resolve(request.operands[0] as string);
     const output = resolve(optional(request, 'output') ?? join(directory, 'verifier'));
+    const loss = lossOf(request);
     if (existsSync(output)) {
       throw new BoundaryError('config', `${output} exists: choose another folder with --output`);
     }
@@ -40,14 +45,15 @@ export const trainVerifierCommand: Command = {
         const { rank } = defaults;
         const shape = { rank, alpha: 2 * rank, valueHead: true };
         const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
+        const verifier = { policy, loss };
         const { train, heldOut } = gradedActionsOf(run);
-        await trainVerifier(policy, train, { ...optionsOf(request), seed: config.seed });
-        const assessment = await assessVerifier(policy, heldOut);
+        await trainVerifier(verifier, train, { ...optionsOf(request), seed: config.seed });
+        const assessment = await assessVerifier(verifier, heldOut);
         await policy.saveState(output).result;
-        const written = { model: model.path, ...assessment };
+        const written = { model: model.path, loss, ...assessment };
         await writeFile(join(output, verifierFile), `${JSON.stringify(written, undefined, 2)}\n`);
         if (!request.json) console.log(describe(assessment, output));
-        return { verifier: output, trainedOn: train.length, ...assessment };
+        return { verifier: output, loss, trainedOn: train.length, ...assessment };
       } finally {
         await service.close();
       }
@@ -56,6 +62,16 @@ export const trainVerifierCommand: Command = {
     }
   },
 };
+
+function lossOf(request: Request): VerifierLoss {
+  const asked = optional(request, 'loss') ?? 'squared';
+  const loss = verifierLosses.find((name) => name === asked);
+  if (loss !== undefined) return loss;
+  throw new BoundaryError(
+    'config',
+    `--loss: expected ${verifierLosses.join(' or ')}, got "${asked}"`,
+  );
+}
 
 function optionsOf(request: Request) {
   const steps = integer(request, 'steps', 1) ?? defaults.steps;

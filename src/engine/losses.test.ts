@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { expectSlopes } from '../../test/support/expect-slopes.ts';
 import type { Datum, TokenLoss } from '../types/training-service.ts';
 import { aten } from './aten.ts';
 import { backward, gradOf, requireGrad } from './autograd.ts';
-import { computeLoss, computeValueLoss, lossNeeds } from './losses.ts';
+import { computeLoss, lossNeeds } from './losses.ts';
 import { add, exp, multiply, narrow, negate, subtract, sum } from './ops.ts';
 import { computePreferenceLoss } from './preference-loss.ts';
 import { tidy } from './scope.ts';
@@ -19,13 +20,6 @@ const datum: Datum = {
   oldLogprobs: Float32Array.of(-1, -1, -1, -1, -1, Number.NaN),
 };
 const logprobs = Float32Array.of(-1, -1 + log2, -1 - log2, -1 + log2, -1 - log2, -9);
-
-function expectSlopes(actual: Float32Array, expected: readonly number[]): void {
-  expect(actual.length).toBe(expected.length);
-  expected.forEach((slope, index) => {
-    expect(actual[index]).toBeCloseTo(slope, 6);
-  });
-}
 
 describe('computeLoss', () => {
   it('takes cross entropy as the weighted sum of −p', () => {
@@ -248,44 +242,6 @@ describe('computeLoss', () => {
         computeLoss(datum, { logprobs: logprobs.with(index, moved) }, loss).loss;
       const difference = (at(value + step) - at(value - step)) / (2 * step);
       expect(Math.abs(difference - (slopes[index] ?? 0))).toBeLessThan(1e-4);
-    });
-  });
-});
-
-describe('computeValueLoss', () => {
-  const critic: Datum = {
-    input: Int32Array.of(0, 1, 2, 3),
-    target: Int32Array.of(1, 2, 3, 4),
-    weights: Float32Array.of(1, 2, 1, 0),
-    returns: Float32Array.of(1, 0, 1, Number.NaN),
-    oldValues: Float32Array.of(0, 0, 1, Number.NaN),
-  };
-  const values = Float32Array.of(0.5, 0.4, 1.1, Number.NaN);
-
-  it('is half the squared error without a clip', () => {
-    const result = computeValueLoss(critic, values, undefined);
-    // ½(.25) + 2·½(.16) + ½(.01)
-    expect(result.loss).toBeCloseTo(0.125 + 0.16 + 0.005, 6);
-    expectSlopes(result.valueSlopes, [-0.5, 0.8, 0.1, 0]);
-    expect(result.sums).toEqual({});
-  });
-
-  it('takes the worse of the free and the held prediction, which is flat', () => {
-    const result = computeValueLoss(critic, values, 0.2);
-    // held at .2: (.2 − 1)² > (.5 − 1)² · held at .2: .04 < .16, so free · not held
-    expect(result.loss).toBeCloseTo(0.32 + 0.16 + 0.005, 6);
-    expectSlopes(result.valueSlopes, [0, 0.8, 0.1, 0]);
-    expect(result.sums.clippedTokens).toBe(1);
-  });
-
-  it('has the slopes of finite differences', () => {
-    const step = 2 ** -8;
-    const { valueSlopes } = computeValueLoss(critic, values, 0.2);
-    [0, 1, 2].forEach((index) => {
-      const at = (moved: number) => computeValueLoss(critic, values.with(index, moved), 0.2).loss;
-      const value = values[index] ?? 0;
-      const difference = (at(value + step) - at(value - step)) / (2 * step);
-      expect(Math.abs(difference - (valueSlopes[index] ?? 0))).toBeLessThan(1e-4);
     });
   });
 });

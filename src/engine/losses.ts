@@ -90,7 +90,7 @@ export function* weightedTokens({ input, weights }: Datum): Generator<readonly [
 }
 
 /** 0 where the datum has no such array, which `lossNeeds` lets happen only where it is not read. */
-function at(values: Float32Array | undefined, index: number): number {
+export function at(values: Float32Array | undefined, index: number): number {
   return values?.[index] ?? 0;
 }
 
@@ -173,43 +173,7 @@ function klTermOf(
   return { value: term.coefficient * estimate, slope: term.coefficient * slope, estimate };
 }
 
-function clip(value: number, low: number, high: number): number {
+/** The value, or the bound that it is beyond. */
+export function clip(value: number, low: number, high: number): number {
   return Math.min(Math.max(value, low), high);
-}
-
-/** The result of one datum whose values, not log-probabilities, have slopes. */
-export type DatumValueLoss = {
-  readonly loss: number;
-  /** ∂(Σ w·ℓ)/∂V per token. */
-  readonly valueSlopes: Float32Array;
-  readonly tokens: number;
-  readonly sums: Readonly<Record<string, number>>;
-};
-
-/**
- * Squared error of a value head, whose step away from its old prediction is bounded by `clip`.
- *
- * @param datum with `returns` and, with `clip`, `oldValues`
- * @param values current prediction before each target
- * @see Schulman et al. 2017, arXiv:1707.06347, and its reference code; definition in types/training-service.ts
- */
-export function computeValueLoss(
-  datum: Datum,
-  values: Float32Array,
-  bound: number | undefined,
-): DatumValueLoss {
-  const valueSlopes = new Float32Array(values.length);
-  let [loss, tokens, clippedTokens] = [0, 0, 0];
-  for (const [index, weight] of weightedTokens(datum)) {
-    const value = at(values, index);
-    const [target, old] = [at(datum.returns, index), at(datum.oldValues, index)];
-    const held = bound === undefined ? value : clip(value, old - bound, old + bound);
-    const [error, heldError] = [value - target, held - target];
-    const isClipped = heldError * heldError > error * error;
-    loss += (weight * Math.max(error * error, heldError * heldError)) / 2;
-    valueSlopes[index] = isClipped ? 0 : weight * error;
-    tokens += 1;
-    clippedTokens += isClipped ? 1 : 0;
-  }
-  return { loss, valueSlopes, tokens, sums: bound === undefined ? {} : { clippedTokens } };
 }

@@ -38,42 +38,53 @@ const answers = Array.from({ length: 16 }, (_, index): GradedAction => {
 });
 const options = { answersPerStep: 16, learningRate: 1e-2, seed: 1, onStep: () => undefined };
 
-test('a verifier learns what is right, and judges the same as a coach that is read from its folder', async () => {
-  const shape = { rank: 8, alpha: 16, valueHead: true };
-  const policy = await service.createPolicy({ id: 'verifier', seed: 1, ...shape });
-  await trainVerifier(policy, answers, { ...options, steps: 40 });
-  const assessment = await assessVerifier(policy, answers);
-  expect(assessment.accuracy).toBeGreaterThan(0.9);
-  expect(assessment.balancedAccuracy).toBeGreaterThan(0.9);
+test.each(['squared', 'bce'] as const)(
+  'a verifier learns by the loss %s what is right, and judges the same as a coach that is read from its folder',
+  async (loss) => {
+    const shape = { rank: 8, alpha: 16, valueHead: true };
+    const policy = await service.createPolicy({ id: loss, seed: 1, ...shape });
+    const verifier = { policy, loss };
+    await trainVerifier(verifier, answers, { ...options, steps: 40 });
+    const assessment = await assessVerifier(verifier, answers);
+    expect(assessment.accuracy).toBeGreaterThan(0.9);
+    expect(assessment.balancedAccuracy).toBeGreaterThan(0.9);
 
-  const directory = join(folder, 'verifier');
-  await policy.saveState(directory).result;
-  await writeFile(join(directory, verifierFile), JSON.stringify({ model }));
-  const { coach, close } = await openTrainedVerifier(directory, { threads: 1 }, [model]);
-  const task = { id: 't', prompt: '' };
-  const scores = await Promise.all(
-    answers.map(({ action }) => coach.score({ task, action, earlier: [] })),
-  );
-  const hits = scores.filter((verdict, at) => {
-    return verdict.kind === 'scored' && verdict.score >= 5 === answers[at]?.isRight;
-  });
-  expect(hits.length / answers.length).toBe(assessment.accuracy);
-  expect(coach.usage().calls).toBe(16);
-  await close();
+    const directory = join(folder, loss);
+    await policy.saveState(directory).result;
+    await writeFile(join(directory, verifierFile), JSON.stringify({ model, loss }));
+    const { coach, close } = await openTrainedVerifier(directory, { threads: 1 }, [model]);
+    const task = { id: 't', prompt: '' };
+    const scores = await Promise.all(
+      answers.map(({ action }) => coach.score({ task, action, earlier: [] })),
+    );
+    const hits = scores.filter((verdict, at) => {
+      return verdict.kind === 'scored' && verdict.score >= 5 === answers[at]?.isRight;
+    });
+    expect(hits.length / answers.length).toBe(assessment.accuracy);
+    // The report is of what the coach says, in a tenth of its points.
+    const squared = scores.map((verdict, at) => {
+      return verdict.kind === 'scored'
+        ? (verdict.score / 10 - Number(answers[at]?.isRight)) ** 2
+        : 1;
+    });
+    expect(squared.reduce((sum, one) => sum + one, 0) / 16).toBeCloseTo(assessment.brier, 6);
+    expect(coach.usage().calls).toBe(16);
+    await close();
 
-  const foreign = join(folder, 'foreign');
-  await makeRandomModel(foreign, { words: ['other'] });
-  await expect(openTrainedVerifier(directory, { threads: 1 }, [foreign])).rejects.toThrow(
-    /reads token ids of .*model, and .*foreign has another tokenizer\.json/,
-  );
-});
+    const foreign = join(folder, `foreign-${loss}`);
+    await makeRandomModel(foreign, { words: ['other'] });
+    await expect(openTrainedVerifier(directory, { threads: 1 }, [foreign])).rejects.toThrow(
+      /reads token ids of .*model, and .*foreign-\w+ has another tokenizer\.json/,
+    );
+  },
+);
 
 test('only right answers teach nothing, and a folder that is no verifier is named', async () => {
   const policy = await service.createPolicy({ id: 'x', seed: 1, rank: 2, valueHead: true });
   const right = answers.filter(({ isRight }) => isRight);
-  await expect(trainVerifier(policy, right, { ...options, steps: 1 })).rejects.toThrow(
-    /got 8 right and 0 wrong/,
-  );
+  await expect(
+    trainVerifier({ policy, loss: 'bce' }, right, { ...options, steps: 1 }),
+  ).rejects.toThrow(/got 8 right and 0 wrong/);
   await expect(openTrainedVerifier(model, { threads: 1 }, [])).rejects.toThrow(
     /must name a folder that `teamtune train-verifier` wrote/,
   );

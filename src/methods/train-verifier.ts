@@ -1,8 +1,7 @@
-import { answerDatum, predictRightness } from '../coach/trained-verifier.ts';
+import { answerDatum, predictRightness, type Verifier } from '../coach/trained-verifier.ts';
 import { BoundaryError } from '../errors.ts';
 import { createRandom, type Random, seedFor } from '../random.ts';
 import type { Run } from '../run/run-store.ts';
-import type { Policy } from '../types/training-service.ts';
 import type { Action } from '../types/trajectory.ts';
 import { type Calibration, calibrationOf } from './calibration.ts';
 
@@ -47,12 +46,12 @@ export function gradedActionsOf(run: Run): {
 /**
  * Trains a policy's value head, and the adapter below it, to predict after every token of an answer whether it is right.
  *
- * @param policy with a value head
+ * @param verifier whose loss is the paper's (`bce`) or squared error
  * @throws BoundaryError("run") when the answers are all right or all wrong
- * @see Park et al. 2025, arXiv:2502.18439, section 4.1; squared error here in place of cross entropy
+ * @see Park et al. 2025, arXiv:2502.18439, section 4.1
  */
 export async function trainVerifier(
-  policy: Policy,
+  verifier: Verifier,
   answers: readonly GradedAction[],
   options: VerifierOptions,
 ): Promise<void> {
@@ -64,6 +63,11 @@ export async function trainVerifier(
       `a verifier needs right and wrong answers to learn from, got ${kinds[0]?.length} right and ${kinds[1]?.length} wrong; take a run of MAPoRL whose tasks have answers`,
     );
   }
+  const { policy } = verifier;
+  const loss = {
+    kind: 'value',
+    ...(verifier.loss === 'bce' && { isLogit: true as const }),
+  } as const;
   const adam = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
   for (let step = 1; step <= steps; step++) {
     const random = createRandom(seedFor('verifier', seed, step));
@@ -74,7 +78,7 @@ export async function trainVerifier(
     const data = batch.map(({ action, isRight }) =>
       answerDatum(action, { value: Number(isRight), weight: 1 / tokens }),
     );
-    const pass = policy.forwardBackward(data, { kind: 'value' });
+    const pass = policy.forwardBackward(data, loss);
     const update = policy.optimStep({ ...adam, learningRate });
     const [{ metrics }] = await Promise.all([pass.result, update.result]);
     onStep(step, metrics.loss ?? Number.NaN);
@@ -87,11 +91,11 @@ function drawn(from: readonly GradedAction[], random: Random): GradedAction {
 
 /** What a verifier is worth on answers it has not seen. */
 export async function assessVerifier(
-  policy: Policy,
+  verifier: Verifier,
   answers: readonly GradedAction[],
 ): Promise<Calibration> {
   const predicted = await predictRightness(
-    policy,
+    verifier,
     answers.map(({ action }) => action),
   );
   return calibrationOf(

@@ -67,9 +67,11 @@ export type PreferenceLoss = {
 
 /**
  * Value head only: w · ½·max((V − R)², (clip(V, old − clip, old + clip) − R)²), R = return, old = `oldValues`;
- * without `clip` w · ½·(V − R)².
+ * without `clip` w · ½·(V − R)². With `isLogit`, where σ(V) is a probability and R in [0, 1]: w · −[R·log σ(V) + (1 − R)·log σ(−V)].
  */
-export type ValueLoss = { readonly kind: 'value'; readonly clip?: number };
+export type ValueLoss =
+  | { readonly kind: 'value'; readonly clip?: number; readonly isLogit?: never }
+  | { readonly kind: 'value'; readonly clip?: never; readonly isLogit: true };
 
 export type Loss = TokenLoss | PreferenceLoss | ValueLoss;
 

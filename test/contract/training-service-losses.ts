@@ -173,6 +173,25 @@ export function describeTrainingLosses(name: string, under: ServiceUnderTest): v
         expect(losses.at(-1)).toBeLessThan(0.5 * (losses[0] ?? 0));
       });
 
+      it('learns a probability as a logit', async () => {
+        const policy = await critic('logit');
+        // Odd tokens are to be told from even ones.
+        const judged = lesson.map((datum) => {
+          return { ...datum, returns: Float32Array.from(datum.target, (token) => token % 2) };
+        });
+        const loss = { kind: 'value', isLogit: true } as const;
+        const losses: number[] = [];
+        for (let step = 0; step < 8; step++) {
+          losses.push((await stepOn(policy, judged, loss)).loss ?? Number.NaN);
+        }
+        // A head that says 0 takes everything to be as likely as not.
+        const weight = judged.reduce((sum, { weights, input }) => {
+          return sum + (weights?.reduce((all, each) => all + each, 0) ?? input.length);
+        }, 0);
+        expect(losses[0]).toBeCloseTo(weight * Math.log(2), 4);
+        expect(losses.at(-1)).toBeLessThan(0.9 * (losses[0] ?? 0));
+      });
+
       it('bounds its step with a clip', async () => {
         const policy = await critic('critic');
         const clipped = withReturns.map((datum) => ({

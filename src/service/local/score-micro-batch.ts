@@ -1,6 +1,6 @@
 import type { Decoder } from '../../engine/decoder.ts';
 import type { Adapter } from '../../engine/lora.ts';
-import { computeLoss, computeValueLoss } from '../../engine/losses.ts';
+import { computeLoss } from '../../engine/losses.ts';
 import { computePreferenceLoss } from '../../engine/preference-loss.ts';
 import { tidy } from '../../engine/scope.ts';
 import type { Tensor } from '../../engine/tensor.ts';
@@ -13,6 +13,7 @@ import {
   tokenValues,
 } from '../../engine/token-logprobs.ts';
 import type { ValueHead } from '../../engine/value-head.ts';
+import { computeLogitLoss, computeValueLoss } from '../../engine/value-loss.ts';
 import type { Datum, Loss } from '../../types/training-service.ts';
 
 /** One pass over data; without a loss nothing is differentiated. */
@@ -141,7 +142,9 @@ function outcomesOf(loss: Loss, numbers: readonly Numbers[]): readonly Outcome[]
   switch (loss.kind) {
     case 'value':
       return numbers.map(({ datum, values = new Float32Array() }) => {
-        const result = computeValueLoss(datum, values, loss.clip);
+        const result = loss.isLogit
+          ? computeLogitLoss(datum, values)
+          : computeValueLoss(datum, values, loss.clip);
         const { valueSlopes, tokens, sums } = result;
         return { values: valueSlopes, sums: { loss: result.loss, tokens, ...sums } };
       });
