@@ -5,17 +5,17 @@
  */
 import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { createRandom } from '../src/random.ts';
 import { callOfPass, chunkData, type Dialect } from '../src/service/tinker/encode-data.ts';
 import type { SentDatum } from '../src/service/tinker/protobuf.ts';
+import { readCount, readFlags } from './support/read-flags.ts';
 
-const options = {
-  json: { type: 'boolean', default: false },
-  rounds: { type: 'string', default: '3' },
-} as const;
-const { values } = parseArgs({ options });
+const values = readFlags('client', {
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
+  rounds: { type: 'string', default: '3', help: 'rounds of each dialect' },
+});
+const rounds = readCount('client', { rounds: values.rounds });
 const [datums, tokens] = [512, 4096];
 
 const sink = new Worker(
@@ -61,7 +61,7 @@ async function send(dialect: Dialect) {
 
 const results = [];
 for (const dialect of ['json', 'protobuf'] as const) {
-  for (let round = 1; round <= Number(values.rounds); round++) {
+  for (let round = 1; round <= rounds; round++) {
     const { bytes, encodeMs, seconds, peak, delayMs } = await send(dialect);
     results.push({
       ...{ dialect, round, requests: chunkData(data, dialect).length },

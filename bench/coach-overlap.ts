@@ -7,22 +7,22 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { runTraining } from '../src/commands/run-training.ts';
 import { resolveConfig } from '../src/config/load-config.ts';
 import { openRun } from '../src/run/run-store.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
 import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
 import { startCoachServer } from '../test/support/coach-server.ts';
+import { readCount, readFlags } from './support/read-flags.ts';
 
-const { values } = parseArgs({
-  options: {
-    plays: { type: 'string', default: '64' },
-    rows: { type: 'string', default: '8' },
-    concurrency: { type: 'string', default: '64' },
-    json: { type: 'boolean', default: false },
-  },
+const values = readFlags('coach-overlap', {
+  plays: { type: 'string', default: '64', help: 'of the step' },
+  rows: { type: 'string', default: '8', help: 'actions sampled at once' },
+  concurrency: { type: 'string', default: '64', help: 'calls of the coach at once' },
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
+const count = (name: 'plays' | 'rows' | 'concurrency') =>
+  readCount('coach-overlap', { [name]: values[name] });
 
 const root = resolve(import.meta.dirname, '..');
 const latencyMs = 1000;
@@ -45,9 +45,9 @@ async function playSeconds(arm: string): Promise<number> {
     {
       ...{ directory: root, where: 'bench:coach-overlap' },
       overrides: [
-        ...[arm, `model.path=${model}`, 'training.steps=1', `model.maxRows=${values.rows}`],
-        ...[`rollout.tasksPerStep=${values.plays}`, `rollout.concurrency=${values.plays}`],
-        ...[`coaching.concurrency=${values.concurrency}`, 'coaching.cache=false'],
+        ...[arm, `model.path=${model}`, 'training.steps=1', `model.maxRows=${count('rows')}`],
+        ...[`rollout.tasksPerStep=${count('plays')}`, `rollout.concurrency=${count('plays')}`],
+        ...[`coaching.concurrency=${count('concurrency')}`, 'coaching.cache=false'],
       ],
     },
   );
@@ -62,7 +62,7 @@ async function playSeconds(arm: string): Promise<number> {
 }
 
 function report(): void {
-  const queueSeconds = (calls / Number(values.concurrency)) * (latencyMs / 1000);
+  const queueSeconds = (calls / count('concurrency')) * (latencyMs / 1000);
   const inTurn = alone + queueSeconds;
   const figures = { alone, coached, ratio: coached / alone, calls, queueSeconds, inTurn };
   console.log(

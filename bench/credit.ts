@@ -8,44 +8,45 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { runTraining } from '../src/commands/run-training.ts';
 import { resolveConfig } from '../src/config/load-config.ts';
 import { openRun } from '../src/run/run-store.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
 import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
 import { type Point, pointsOf, trajectoriesTo } from './support/curves.ts';
+import { readCount, readFlags } from './support/read-flags.ts';
 import { type Summary, summarize } from './support/summarize.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const arms = ['coach', 'outcome'] as const;
 type Arm = (typeof arms)[number];
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '5' },
-    steps: { type: 'string', default: '40' },
-    every: { type: 'string', default: '4' },
-    plays: { type: 'string', default: '48' },
-    json: { type: 'boolean', default: false },
-  },
+const values = readFlags('credit', {
+  seeds: { type: 'string', default: '5', help: 'runs of each arm, with seeds 1, 2, …' },
+  steps: { type: 'string', default: '40', help: 'training steps' },
+  every: { type: 'string', default: '4', help: 'steps between evaluations' },
+  plays: { type: 'string', default: '48', help: 'of one step' },
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
+const count = (name: 'seeds' | 'steps' | 'every' | 'plays') =>
+  readCount('credit', { [name]: values[name] });
+const plays = count('plays');
 
 const curves: Record<Arm, Point[][]> = { coach: [], outcome: [] };
 const model = await makeBaseModel(join(root, '.teamtune'), () => undefined);
-for (let seed = 1; seed <= Number(values.seeds); seed++) {
+for (let seed = 1; seed <= count('seeds'); seed++) {
   for (const arm of arms) curves[arm].push(await curveOf(arm, seed));
 }
 report();
 
 async function curveOf(arm: Arm, seed: number): Promise<Point[]> {
-  const steps = Number(values.steps);
-  const name = `${arm}-seed-${seed}-plays-${values.plays}-steps-${steps}`;
+  const steps = count('steps');
+  const name = `${arm}-seed-${seed}-plays-${plays}-steps-${steps}`;
   const directory = join(root, 'runs', 'bench-credit', name);
   const overrides = [
     ...[`model.path=${model}`, `seed=${seed}`, `credit.source=${arm}`],
-    ...[`training.steps=${steps}`, `evaluation.every=${values.every}`],
-    `rollout.tasksPerStep=${values.plays}`,
+    ...[`training.steps=${steps}`, `evaluation.every=${count('every')}`],
+    `rollout.tasksPerStep=${plays}`,
   ];
   const config = resolveConfig(quickstartRun, {
     directory: root,
@@ -91,7 +92,7 @@ function report(): void {
     return count && other ? [other / count] : [];
   });
   const result = {
-    seeds: Number(values.seeds),
+    seeds: count('seeds'),
     curves: Object.fromEntries(arms.map((arm) => [arm, meanCurve(curves[arm])])),
     trajectoriesTo80Percent: { coach, outcome },
     ratio: ratios.length > 1 ? summarize(ratios) : undefined,

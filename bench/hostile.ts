@@ -2,7 +2,6 @@
  * What becomes of programs that mean harm, in every sandbox of this machine: `npm run bench:hostile`, with `--json` for
  * one JSON object last. Fails when anything got out, or an attack did not end as a typed result.
  */
-import { parseArgs } from 'node:util';
 import { messageOf } from '../src/errors.ts';
 import { createBubblewrapSandbox } from '../src/sandbox/bubblewrap-sandbox.ts';
 import { createPythonSandbox } from '../src/sandbox/python-sandbox.ts';
@@ -11,8 +10,11 @@ import type { Sandbox } from '../src/types/sandbox.ts';
 import { tightLimits } from '../test/contract/tight-limits.ts';
 import { type AttackReport, attacks, layOutTarget, runAttack } from '../test/support/attacks.ts';
 import { startSandboxFusion } from '../test/support/sandboxfusion-server.ts';
+import { readFlags } from './support/read-flags.ts';
 
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } });
+const values = readFlags('hostile', {
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
+});
 
 const server = await startSandboxFusion();
 const sandboxes = [

@@ -35,7 +35,9 @@ type Place = { readonly seed: number; readonly base: number; readonly model: str
 type Stage = { readonly name: string; readonly seconds: number; readonly tokens?: number };
 
 const bases: readonly ChainBase[] = [{}, { architecture: 'llama', seed: 1 }];
-const options = readArmOptions();
+const options = readArmOptions('malt', [
+  ...['single', 'base', 'sft', 'malt', 'no-anchor', 'untrained-verifier', 'untrained-refiner'],
+]);
 const figures = new Map<string, Figures[]>();
 const times: Stage[] = [];
 

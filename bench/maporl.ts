@@ -3,13 +3,21 @@
  *
  * Per seed and base model: the untrained team; A trained against a frozen B; A and B each trained so and then paired;
  * both trained together; and, with the published turn discount of 0.3, together without incentives, with b0 = b1 = 0.25,
- * and with those of inverted sign. The figure is the accuracy of both agents' last answers on held-out questions, which is
- * the expected majority vote. Runs are kept in runs/bench-maporl and are not done again.
+ * with either of them alone, and with those of inverted sign. Further: together with a critic (`co-critic`), with models of
+ * two architectures (`hetero`), rewarded by a verifier that learned from the rollouts of `co-trained` in place of labels
+ * (`learned-verifier`), three agents in three turns on a task of three parts (`three`), and A paid for its right answers
+ * against B who is paid for A's wrong ones (`zero-sum`).
+ *
+ * The figure is the accuracy of all agents' last answers on held-out questions, which is the expected majority vote; of
+ * `zero-sum` that of A's. Runs are kept in runs/bench-maporl and are not done again.
  */
-import { cp } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { cp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { latestCheckpoint } from '../src/checkpoint/checkpoint-directory.ts';
 import { saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
+import { verifierFile } from '../src/coach/trained-verifier.ts';
+import { type MadeVerifier, makeVerifier } from '../src/commands/train-verifier.ts';
 import type { RunInput } from '../src/config/schema.ts';
 import { evaluateSets } from '../src/evaluate.ts';
 import { discussionStatistics } from '../src/run/discussion-statistics.ts';
@@ -17,7 +25,7 @@ import type { Run } from '../src/run/run-store.ts';
 import { wireEvaluation } from '../src/wiring.ts';
 import { type BaseChoice, makeBaseModel } from '../teams/split-knowledge/base-model.ts';
 import { splitQuestions, taskOf } from '../teams/split-knowledge/language.ts';
-import { splitKnowledgeTeam } from '../teams/split-knowledge-team.ts';
+import { splitKnowledgeTeam, zeroSumPayoffs } from '../teams/split-knowledge-team.ts';
 import {
   benchConfig,
   isEvaluated,
@@ -29,17 +37,24 @@ import {
   unwatched,
 } from './support/arms.ts';
 import { root } from './support/places.ts';
+import { makeThreePartsBase, splitThreeParts, threePartsTeam } from './support/three-parts.ts';
 
 /** Of agents trained together, and of one agent alone, whose reasons to stop sharing are weak and take longer. */
 const [together, alone] = [40, 75];
 const bases: readonly BaseChoice[] = [{}, { architecture: 'llama', seed: 1 }];
 const held = { a0: 0, a1: 0, b0: 0.25, b1: 0.25 };
+/** Of the verifier that stands in for labels. */
+const verifierOptions = { loss: 'bce', steps: 150, learningRate: 2e-3 } as const;
 
 type MethodOptions = Extract<RunInput['method'], { kind: 'maporl' }>;
 type Arm = {
   readonly steps: number;
   readonly frozen?: readonly string[];
   readonly method: Partial<MethodOptions>;
+  /** What else of the config is another one than that of both agents on one base. */
+  readonly changes?: (place: Place) => Promise<Partial<RunInput>>;
+  /** The agent whose last answers are the figure; absent = all. */
+  readonly figureOf?: string;
 };
 
 /** `b-only` is the other half of `paired`. */
@@ -54,9 +69,30 @@ const arms = {
     method: { turnDiscount: 0.3, incentives: held, influenceSign: 'inverted' },
   },
   'co-critic': { steps: together, method: { turnDiscount: 1, critic: {} } },
+  'b0-only': { steps: together, method: { turnDiscount: 0.3, incentives: { b0: 0.25 } } },
+  'b1-only': { steps: together, method: { turnDiscount: 0.3, incentives: { b1: 0.25 } } },
+  hetero: { steps: together, method: { turnDiscount: 1 }, changes: withOtherModel },
+  'learned-verifier': {
+    steps: together,
+    method: { turnDiscount: 1, verifier: 'coach' },
+    changes: withVerifier,
+  },
+  three: { steps: together, method: { turnDiscount: 1 }, changes: withThreeParts },
+  'zero-sum': {
+    steps: together,
+    method: { turnDiscount: 1, payoffs: zeroSumPayoffs },
+    figureOf: 'A',
+  },
 } satisfies Record<string, Arm>;
 
 type ArmName = keyof typeof arms;
+
+/** Arms that others are made of: they are run where those are asked for. */
+const needs: Readonly<Record<string, readonly ArmName[]>> = {
+  base: ['a-only'],
+  paired: ['a-only', 'b-only'],
+  'learned-verifier': ['co-trained'],
+};
 
 /** What an evaluation came to. */
 type Figures = {
@@ -67,12 +103,15 @@ type Figures = {
   readonly sharesB: number;
 };
 
-const options = readArmOptions();
+const options = readArmOptions('maporl', [...Object.keys(arms), 'base', 'paired']);
 const { train, heldOut } = splitQuestions();
+const cache = join(root, '.teamtune');
 const results = new Map<string, Figures[]>();
+/** What was found of each trained verifier. */
+const verifiers: MadeVerifier[] = [];
 for (let seed = 1; seed <= options.seeds; seed++) {
   for (const [base, choice] of bases.slice(0, options.bases).entries()) {
-    const model = await makeBaseModel(join(root, '.teamtune'), () => undefined, choice);
+    const model = await makeBaseModel(cache, () => undefined, choice);
     await playSeed({ seed, base, model });
   }
 }
@@ -82,16 +121,49 @@ type Place = { readonly seed: number; readonly base: number; readonly model: str
 
 async function playSeed(place: Place): Promise<void> {
   for (const [name, arm] of Object.entries(arms) as [ArmName, Arm][]) {
-    const isHalf = name === 'a-only' || name === 'b-only';
-    if (!options.wants(name) && !(isHalf && options.wants('paired'))) continue;
-    const figures = await trained(directoryOf(name, place), inputOf(name, arm, place), (run) => ({
-      base: figuresOf(run, 'eval:base'),
-      trained: figuresOf(run, 'eval:trained'),
+    if (!isRun(name)) continue;
+    const input = { ...inputOf(name, arm, place), ...(await arm.changes?.(place)) };
+    const figures = await trained(directoryOf(name, place), input, (run) => ({
+      base: figuresOf(run, 'eval:base', arm),
+      trained: figuresOf(run, 'eval:trained', arm),
     }));
     if (name === 'a-only') note('base', figures.base);
+    if (name === 'three' || name === 'hetero') note(`${name}-base`, figures.base);
     note(name, figures.trained);
   }
   if (options.wants('paired')) note('paired', await paired(place));
+}
+
+function isRun(name: ArmName): boolean {
+  const users = Object.entries(needs).filter(([, needed]) => needed.includes(name));
+  return options.wants(name) || users.some(([user]) => options.wants(user));
+}
+
+/** B plays the other base. */
+async function withOtherModel({ base, model }: Place): Promise<Partial<RunInput>> {
+  const B = await makeBaseModel(cache, () => undefined, bases[1 - base]);
+  return { model: { path: model, agents: { B }, maxRows: 512, threads: 1 } };
+}
+
+async function withThreeParts({ base }: Place): Promise<Partial<RunInput>> {
+  const path = await makeThreePartsBase(cache, bases[base] ?? {});
+  const model = { path, maxRows: 768, threads: 1 };
+  return { team: threePartsTeam, model, tasks: splitThreeParts() };
+}
+
+/** The verifier is trained once for each seed and base, from answers of the arm that learned from labels. */
+async function withVerifier(place: Place): Promise<Partial<RunInput>> {
+  const directory = directoryOf('verifier', place);
+  if (!existsSync(directory)) {
+    const aside = `${directory}.tmp`;
+    await rm(aside, { recursive: true, force: true });
+    const overrides = [`model.path=${place.model}`, 'model.threads=1'];
+    const options = { ...verifierOptions, overrides, onStep: () => undefined };
+    await makeVerifier(directoryOf('co-trained', place), aside, options);
+    await rename(aside, directory);
+  }
+  verifiers.push(JSON.parse(readFileSync(join(directory, verifierFile), 'utf8')) as MadeVerifier);
+  return { coach: `verifier/${directory}` };
 }
 
 function note(name: string, figures: Figures): void {
@@ -142,24 +214,30 @@ async function paired(place: Place): Promise<Figures> {
       await wired.close();
     }
   }
-  return readRun(directory, (run) => figuresOf(run, 'eval:evaluation'));
+  return readRun(directory, (run) => figuresOf(run, 'eval:evaluation', arms['co-trained']));
 }
 
-function figuresOf(run: Run, scope: string): Figures {
+function figuresOf(run: Run, scope: string, { figureOf }: Arm): Figures {
   const { turns, transitions } = discussionStatistics(run.discussions.answersOf(scope));
-  const { wrongToRight = 0, ...others } = transitions[0] ?? {};
-  const all = Object.values(others).reduce((sum, count) => sum + count, wrongToRight);
+  const toRight = sum(transitions.map(({ wrongToRight }) => wrongToRight));
+  const all = sum(transitions.flatMap((counts) => Object.values(counts)));
   const shares = (agent: string) => {
     const own = run.actionsOf(scope).filter((action) => action.agent === agent);
     const first = own.filter(({ observationText }) => observationText.endsWith('?'));
     return first.filter(({ text }) => text.startsWith('S')).length / first.length;
   };
+  const last = turns.at(-1);
+  const final = figureOf === undefined ? last?.accuracy : last?.accuracyOf[figureOf];
   return {
     first: turns[0]?.accuracy.share ?? Number.NaN,
-    final: turns[1]?.accuracy.share ?? Number.NaN,
-    wrongToRight: wrongToRight / all,
+    final: final?.share ?? Number.NaN,
+    wrongToRight: toRight / all,
     ...{ sharesA: shares('A'), sharesB: shares('B') },
   };
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 function report(): void {
@@ -173,7 +251,19 @@ function report(): void {
     console.log(`| ${name} | ${cells.join(' | ')} | ${figures.length} |`);
   }
   const predicted = 0.4 * 0.52 + 0.6 * 0.2;
-  console.log(`predicted for the base: final ${predicted.toFixed(3)}, both share 0.400\n`);
+  console.log(`predicted for the base: final ${predicted.toFixed(3)}, both share 0.400`);
+  // Of three: both others' parts are used (0.6 each) in the last turn, or the sum is right by chance.
+  if (results.has('three-base')) {
+    console.log(`predicted for the base of three: final ${(0.36 + 0.64 * 0.2).toFixed(3)}`);
+  }
+  for (const { answers, right, accuracy, balancedAccuracy, calibrationError } of verifiers) {
+    const numbers = [right, accuracy, balancedAccuracy ?? Number.NaN, calibrationError];
+    const [share, hit, balanced, error] = numbers.map((number) => number.toFixed(3));
+    console.log(
+      `a trained verifier, on ${answers} unseen answers, ${share} of them right: accuracy ${hit}, balanced ${balanced}, calibration error ${error}`,
+    );
+  }
+  console.log('');
   const finals = [...results].map(([name, own]) => [name, own.map(({ final }) => final)] as const);
-  printArms(new Map(finals), options.json);
+  printArms(new Map(finals), options.json, { verifiers });
 }

@@ -45,7 +45,7 @@ const arms: Readonly<Record<string, Arm>> = {
 
 type Result = { readonly curve: readonly Point[]; readonly alarms: readonly string[] };
 
-const options = readArmOptions();
+const options = readArmOptions('mappa', Object.keys(arms));
 const { train, heldOut } = splitTranslations();
 const results = new Map<string, Result[]>();
 for (let seed = 1; seed <= options.seeds; seed++) {
@@ -103,5 +103,5 @@ function report(): void {
     console.log(`${name}: final accuracy ${final}${never}; alarms of the audit: ${alarms}`);
   }
   console.log(`\ngames to a held-out accuracy of ${target}`);
-  printArms(games, options.json, unreached);
+  printArms(games, options.json, { unreached });
 }

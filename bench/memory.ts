@@ -2,30 +2,29 @@
  * Time and peak memory of one training step, with activations kept, with gradient checkpointing, and with rows padded to
  * one length instead of packed, alternating: `npm run bench:memory -- --runs 5 --json`
  */
-import { parseArgs } from 'node:util';
 import { createRandom } from '../src/random.ts';
+import { readCount, readFlags } from './support/read-flags.ts';
 import { modelFolder } from './support/shapes.ts';
 import { ownSide, type Run, startSide } from './support/side.ts';
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '5' },
-    rows: { type: 'string', default: '64' },
-    threads: { type: 'string', default: '2' },
-    json: { type: 'boolean', default: false },
-  },
+const values = readFlags('memory', {
+  runs: { type: 'string', default: '5', help: 'runs of each variant' },
+  rows: { type: 'string', default: '64', help: 'sequences of one step' },
+  threads: { type: 'string', default: '2', help: 'of the engine' },
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
+const count = (name: 'runs' | 'rows' | 'threads') => readCount('memory', { [name]: values[name] });
 
 const [shortest, longest] = [16, 240];
 const random = createRandom(1);
-const rows = Array.from({ length: Number(values.rows) }, () =>
+const rows = Array.from({ length: count('rows') }, () =>
   Array.from({ length: shortest + random.integer(longest - shortest + 1) }, () =>
     random.integer(512),
   ),
 );
 const work = {
   ...{ modelDirectory: await modelFolder('small'), rows, rank: 8, alpha: 16 },
-  ...{ threads: Number(values.threads), microBatchTokens: 32_768 },
+  ...{ threads: count('threads'), microBatchTokens: 32_768 },
   adam: { learningRate: 1e-5, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 },
 };
 const variants = {
@@ -44,7 +43,7 @@ const sides = await Promise.all(
     return { name, side, runs: [] as Run[] };
   }),
 );
-for (let run = 0; run < Number(values.runs); run++) {
+for (let run = 0; run < count('runs'); run++) {
   for (const { side, runs } of sides) runs.push(await side.run());
 }
 for (const { side } of sides) side.close();

@@ -5,7 +5,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { loadAdapterFolder } from '../src/engine/adapter-folder.ts';
 import { gradOf } from '../src/engine/autograd.ts';
 import { type Decoder, disposeDecoder, trainDecoder } from '../src/engine/decoder.ts';
@@ -26,10 +25,13 @@ import {
   readExpected,
   relativeDifference,
 } from '../test/parity/fixture.ts';
+import { readFlags } from './support/read-flags.ts';
 
 type Errors = Readonly<Record<string, number>>;
 
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } });
+const values = readFlags('parity', {
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
+});
 
 function rowsOf({ rows }: Expected, adapter?: Adapter): ScoredRow[] {
   return rows.map((row) => ({

@@ -14,7 +14,8 @@ import { ownSide, peerSide } from './support/side.ts';
 /** 57 on average. */
 const promptLengths = [50, 52, 54, 56, 58, 60, 62, 64];
 
-const { python, runs, threads, json } = readOptions();
+const name = 'small-64';
+const { python, runs, threads, json } = readOptions('rl-step', [name]);
 const work = {
   modelDirectory: await modelFolder('small'),
   vocabSize: vocabSizeOf('small'),
@@ -23,9 +24,7 @@ const work = {
   ...{ runs, threads },
 };
 const sides = { own: ownSide('rl-step'), peer: peerSide(python, 'rl_step') };
-const comparisons: Comparison[] = [
-  await compare({ name: 'small-64', ...sides, work, runs, agree }),
-];
+const comparisons: Comparison[] = [await compare({ name, ...sides, work, runs, agree })];
 printComparisons({ peer: 'TRL', threads }, comparisons, json);
 
 /** Tokens of a completion, on average over the last step. */

@@ -29,7 +29,10 @@ const promptTokens = 48;
 const newTokens = 64;
 const floatBytes = 4;
 
-const { runs, threads, json, wants } = readOptions();
+const { runs, threads, json, wants } = readOptions(
+  'roofline',
+  cases.map(({ shape, rows }) => `${shape}-${rows}`),
+);
 setThreads(threads);
 const bandwidth = measureBandwidth();
 const matrixRate = measureMatrixRate();

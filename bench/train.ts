@@ -25,7 +25,10 @@ const cases: readonly { readonly shape: ShapeName; readonly rows: number }[] = [
   { shape: '0.5B', rows: 8 },
 ];
 
-const { python, runs, threads, json, wants } = readOptions();
+const { python, runs, threads, json, wants } = readOptions(
+  'train',
+  cases.map(({ shape, rows }) => `${shape}-${rows}`),
+);
 const comparisons: Comparison[] = [];
 for (const { shape, rows } of cases) {
   const name = `${shape}-${rows}`;

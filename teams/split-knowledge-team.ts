@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { discussionTeam } from '../src/methods/discussion.ts';
 
+/** Opponents: A is paid for its right answers, B for A's wrong ones. */
+export const zeroSumPayoffs = { A: { A: 1 }, B: { A: -1 } };
+
 /** Two agents who each know half of every answer discuss it in two turns. */
 export const splitKnowledgeTeam = discussionTeam({
   name: 'split-knowledge',

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { runTraining } from '../../src/commands/run-training.ts';
 import { resolveConfig } from '../../src/config/load-config.ts';
 import type { RunConfig, RunInput } from '../../src/config/schema.ts';
 import { openRun, type Run } from '../../src/run/run-store.ts';
 import { root } from './places.ts';
+import { readChoice, readCount, readFlags } from './read-flags.ts';
 import { summarize } from './summarize.ts';
 
 const silent = () => undefined;
@@ -22,20 +22,24 @@ export type ArmOptions = {
   readonly wants: (arm: string) => boolean;
 };
 
-/** `--seeds N --bases N --only arm,arm --json` */
-export function readArmOptions(): ArmOptions {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: 'string', default: '5' },
-      bases: { type: 'string', default: '2' },
-      only: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
+/**
+ * The options of a bench of arms; what nobody knows ends it with a sentence, and `--help` with the usage.
+ *
+ * @param bench as in `npm run bench:NAME`
+ * @param arms that `--only` may name
+ */
+export function readArmOptions(bench: string, arms: readonly string[]): ArmOptions {
+  const { seeds, bases, only, json } = readFlags(bench, {
+    seeds: { type: 'string', default: '5', help: 'runs of each arm and base, with seeds 1, 2, …' },
+    bases: { type: 'string', default: '2', help: 'base models, 1 or 2' },
+    only: { type: 'string', help: `arms, with commas between: ${arms.join(', ')}` },
+    json: { type: 'boolean', default: false, help: 'one JSON object last' },
   });
-  const { seeds, bases, only, json } = values;
   return {
-    ...{ seeds: Number(seeds), bases: Number(bases), json },
-    wants: (arm) => only === undefined || only.split(',').includes(arm),
+    seeds: readCount(bench, { seeds }),
+    bases: readCount(bench, { bases }),
+    json: json === true,
+    wants: readChoice(bench, only, arms),
   };
 }
 
@@ -82,13 +86,18 @@ export function readRun<Result>(directory: string, read: (run: Run) => Result): 
 /**
  * Prints a table of the arms and, last, one JSON object: `{"arms": {NAME: {mean, interval, seeds}}}`.
  *
- * @param unreached arm → how many of its numbers are lower bounds, since the run ended before; said where there are any
+ * @param more.unreached arm → how many of its numbers are lower bounds, since the run ended before; said where there are any
+ * @param more.verifiers what trained verifiers were worth; in the JSON where there are any
  */
 export function printArms(
   arms: ReadonlyMap<string, readonly number[]>,
   json: boolean,
-  unreached: ReadonlyMap<string, number> = new Map(),
+  more: {
+    readonly unreached?: ReadonlyMap<string, number>;
+    readonly verifiers?: readonly object[];
+  } = {},
 ): void {
+  const { unreached = new Map(), verifiers = [] } = more;
   const summaries = [...arms].map(([name, seeds]) => {
     const { mean, low, high } = summarize(seeds);
     // One run says nothing of how runs differ.
@@ -103,5 +112,7 @@ export function printArms(
       `${name.padEnd(14)} ${numbers[0]} (${between}), ${seeds.length} runs${bounds > 0 ? `, ${bounds} of them at least that` : ''}`,
     );
   }
-  if (json) console.log(JSON.stringify({ arms: Object.fromEntries(summaries) }));
+  if (!json) return;
+  const found = verifiers.length === 0 ? {} : { verifiers };
+  console.log(JSON.stringify({ arms: Object.fromEntries(summaries), ...found }));
 }

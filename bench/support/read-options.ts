@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
 import { findPeers } from './peers.ts';
+import { readChoice, readCount, readFlags } from './read-flags.ts';
 
 export type BenchOptions = {
   /** The peers' Python, where there is one. */
@@ -13,23 +13,32 @@ export type BenchOptions = {
   readonly wants: (name: string) => boolean;
 };
 
-/** The options that every comparison takes. */
-export function readOptions(): BenchOptions {
-  const { values } = parseArgs({
-    options: {
-      'with-peers': { type: 'boolean', default: false },
-      peers: { type: 'string' },
-      runs: { type: 'string', default: '5' },
-      threads: { type: 'string', default: String(availableParallelism()) },
-      only: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
+/**
+ * The options that every comparison takes; what nobody knows ends it with a sentence, and `--help` with the usage.
+ *
+ * @param bench as in `npm run bench:NAME`
+ * @param cases that `--only` may name
+ */
+export function readOptions(bench: string, cases: readonly string[]): BenchOptions {
+  const standard = String(availableParallelism());
+  const choice = `cases, with commas between: ${cases.join(', ')}`;
+  const values = readFlags(bench, {
+    'with-peers': { type: 'boolean', default: false, help: 'install the peers that are missing' },
+    peers: { type: 'string', help: 'folder of the peers’ Python environment' },
+    runs: { type: 'string', default: '5', help: 'runs of each side' },
+    threads: { type: 'string', default: standard, help: 'of each side' },
+    only: { type: 'string', help: choice },
+    json: { type: 'boolean', default: false, help: 'one JSON object last' },
   });
+  const { peers, runs, threads } = values;
   return {
-    python: findPeers({ install: values['with-peers'], folder: values.peers }),
-    runs: Number(values.runs),
-    threads: Number(values.threads),
-    json: values.json,
-    wants: (name) => values.only === undefined || values.only.split(',').includes(name),
+    python: findPeers({
+      install: values['with-peers'] === true,
+      folder: typeof peers === 'string' ? peers : undefined,
+    }),
+    runs: readCount(bench, { runs }),
+    threads: readCount(bench, { threads }),
+    json: values.json === true,
+    wants: readChoice(bench, values.only, cases),
   };
 }

@@ -5,7 +5,12 @@ import { type VerifierLoss, verifierFile, verifierLosses } from '../coach/traine
 import { configOfRun } from '../config/stored-config.ts';
 import { BoundaryError } from '../errors.ts';
 import type { Calibration } from '../methods/calibration.ts';
-import { assessVerifier, gradedActionsOf, trainVerifier } from '../methods/train-verifier.ts';
+import {
+  assessVerifier,
+  gradedActionsOf,
+  trainVerifier,
+  type VerifierOptions,
+} from '../methods/train-verifier.ts';
 import { openRun } from '../run/run-store.ts';
 import { createLocalService } from '../wire-service.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
@@ -34,34 +39,63 @@ export const trainVerifierCommand: Command = {
     if (existsSync(output)) {
       throw new BoundaryError('config', `${output} exists: choose another folder with --output`);
     }
-    const run = openRun(directory, { mode: 'read' });
-    try {
-      const overrides = repeated(request, 'set');
-      const coach = { coach: 'unasked/coach' };
-      const config = configOfRun(run.resolvedConfig, coach, { where: directory, overrides });
-      const { model } = config;
-      const service = await createLocalService(config);
-      try {
-        const { rank } = defaults;
-        const shape = { rank, alpha: 2 * rank, valueHead: true };
-        const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
-        const verifier = { policy, loss };
-        const { train, heldOut } = gradedActionsOf(run);
-        await trainVerifier(verifier, train, { ...optionsOf(request), seed: config.seed });
-        const assessment = await assessVerifier(verifier, heldOut);
-        await policy.saveState(output).result;
-        const written = { model: model.path, loss, ...assessment };
-        await writeFile(join(output, verifierFile), `${JSON.stringify(written, undefined, 2)}\n`);
-        if (!request.json) console.log(describe(assessment, output));
-        return { verifier: output, loss, trainedOn: train.length, ...assessment };
-      } finally {
-        await service.close();
-      }
-    } finally {
-      run.close();
-    }
+    const made = await makeVerifier(directory, output, {
+      ...optionsOf(request),
+      loss,
+      overrides: repeated(request, 'set'),
+    });
+    if (!request.json) console.log(describe(made, output));
+    return { verifier: output, ...made };
   },
 };
+
+/** How a verifier is trained, and how the model of its run is changed. */
+type MakeOptions = Omit<VerifierOptions, 'seed' | 'answersPerStep'> & {
+  readonly loss: VerifierLoss;
+  readonly overrides: readonly string[];
+};
+
+/** A verifier as it is described beside its weights. */
+export type MadeVerifier = Calibration & {
+  readonly loss: VerifierLoss;
+  /** Answers that it could learn from. */
+  readonly trainedOn: number;
+};
+
+/**
+ * Trains a verifier from the graded answers of a run, writes it into a folder that must not exist, and says what it is worth.
+ *
+ * @throws BoundaryError when the run has no such answers, or its model is gone
+ */
+export async function makeVerifier(
+  directory: string,
+  output: string,
+  { loss, overrides, ...options }: MakeOptions,
+): Promise<MadeVerifier> {
+  const run = openRun(directory, { mode: 'read' });
+  try {
+    const coach = { coach: 'unasked/coach' };
+    const config = configOfRun(run.resolvedConfig, coach, { where: directory, overrides });
+    const service = await createLocalService(config);
+    try {
+      const { rank, answersPerStep } = defaults;
+      const shape = { rank, alpha: 2 * rank, valueHead: true };
+      const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
+      const verifier = { policy, loss };
+      const { train, heldOut } = gradedActionsOf(run);
+      await trainVerifier(verifier, train, { ...options, answersPerStep, seed: config.seed });
+      const assessment = await assessVerifier(verifier, heldOut);
+      await policy.saveState(output).result;
+      const written = { model: config.model.path, loss, ...assessment };
+      await writeFile(join(output, verifierFile), `${JSON.stringify(written, undefined, 2)}\n`);
+      return { loss, trainedOn: train.length, ...assessment };
+    } finally {
+      await service.close();
+    }
+  } finally {
+    run.close();
+  }
+}
 
 function lossOf(request: Request): VerifierLoss {
   const asked = optional(request, 'loss') ?? 'squared';
@@ -84,7 +118,7 @@ function optionsOf(request: Request) {
   }
   const watch = createProgress(screenFor(process.stderr), { steps: 0, agents: [] });
   const onStep = (step: number) => watch.waiting('the verifier', step, steps);
-  return { steps, learningRate, onStep, answersPerStep: defaults.answersPerStep };
+  return { steps, learningRate, onStep };
 }
 
 function describe(assessment: Calibration, output: string): string {

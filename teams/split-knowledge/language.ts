@@ -13,11 +13,13 @@ export type AgentName = (typeof agents)[number];
 
 /** Answers are 0 to 4. */
 export const answers = 5;
-const operands = 6;
+/** Operands are 0 to 5. */
+export const operands = 6;
 
 export type Question = readonly [a: number, b: number, c: number, d: number];
 
-function hiddenTable(agent: AgentName): readonly number[] {
+/** What an agent knows of each of its pairs of operands, row by row. */
+export function hiddenTable(agent: string): readonly number[] {
   const random = createRandom(seedFor('split-knowledge', agent));
   return Array.from({ length: operands ** 2 }, () => Math.floor(random.uniform() * answers));
 }
