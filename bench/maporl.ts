@@ -162,7 +162,8 @@ async function withVerifier(place: Place): Promise<Partial<RunInput>> {
     await makeVerifier(directoryOf('co-trained', place), aside, options);
     await rename(aside, directory);
   }
-  verifiers.push(JSON.parse(readFileSync(join(directory, verifierFile), 'utf8')) as MadeVerifier);
+  const { model: _, ...found } = JSON.parse(readFileSync(join(directory, verifierFile), 'utf8'));
+  verifiers.push(found);
   return { coach: `verifier/${directory}` };
 }
 

@@ -29,6 +29,25 @@ export default defineRun({
   training: { steps: 3 },
 });
 `;
+const teamsFolder = fileURLToPath(new URL('../../teams/', import.meta.url));
+
+/** The opponents of `teams/split-knowledge-zero-sum`, played by a model of random weights and judged by length. */
+const zeroSumText = `
+import { defineRun } from ${JSON.stringify(index)};
+import { splitKnowledgeTeam, zeroSumPayoffs } from '${teamsFolder}split-knowledge-team.ts';
+import { splitQuestions, taskOf } from '${teamsFolder}split-knowledge/language.ts';
+export default defineRun({
+  name: 'zero-sum',
+  team: splitKnowledgeTeam,
+  model: { path: './model', threads: 1 },
+  adapter: { rank: 2, alpha: 4 },
+  tasks: { train: splitQuestions().train.slice(0, 8).map(taskOf) },
+  coach: ({ action }) => action.tokens.reduce((sum, token) => sum + token, 0) % 11,
+  method: { kind: 'maporl', verifier: 'coach', turnDiscount: 1, payoffs: zeroSumPayoffs },
+  rollout: { tasksPerStep: 8, samplesPerTask: 1 },
+  training: { steps: 1 },
+});
+`;
 let folder: string;
 let config: string;
 
@@ -153,6 +172,21 @@ describe('a run of MAPoRL', () => {
     expect(nobody.code).toBe(2);
     expect(nobody.stderr).toContain('whom team three asks while it plays, but it is missing');
   }, 300_000);
+
+  test('opponents are trained together: what one earns the other pays', async () => {
+    const competitive = join(folder, 'zero-sum.config.ts');
+    await writeFile(competitive, zeroSumText);
+    const output = join(folder, 'zero-sum');
+    const { code, stderr } = await runCli(['train', competitive, '--output', output]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const run = openRun(output, { mode: 'read' });
+    const metrics = run.metrics()[0]?.metrics ?? {};
+    run.close();
+    expect(metrics['discussion/A']).toBeGreaterThan(0);
+    expect(metrics['discussion/A']).toBeCloseTo(-(metrics['discussion/B'] ?? 0), 9);
+    expect([metrics['optimizer-steps/A'], metrics['optimizer-steps/B']]).toEqual([1, 1]);
+  }, 120_000);
 
   test('a name that is no agent is refused before anything is played', async () => {
     const payoffs = ['--set', 'method={"kind":"maporl","payoffs":{"ann":{"bo":1}}}'];

@@ -1,0 +1,31 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+/** A bench as its npm script starts it; one that does not end by itself has begun to measure. */
+function bench(name: string, ...flags: readonly string[]) {
+  const file = fileURLToPath(new URL(`../bench/${name}.ts`, import.meta.url));
+  const args = ['--disable-warning=ExperimentalWarning', file, ...flags];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  return { status, stdout, stderr };
+}
+
+test('a bench says what it takes, and names what it does not know in one sentence', () => {
+  const usage = bench('mappa', '--help');
+  expect(usage.status).toBe(0);
+  expect(usage.stdout).toMatch(
+    /^usage: npm run bench:mappa -- \[options\]\n {2}--seeds VALUE .*default: 5/,
+  );
+  const arm = bench('mappa', '--only', 'coach,coahc');
+  expect(arm).toMatchObject({ status: 2, stdout: '' });
+  expect(arm.stderr).toBe(
+    'bench:mappa: --only: there is no "coahc"; there are outcome, coach, coach-flipped, coach-biased; --help lists the options\n',
+  );
+  const flag = bench('hostile', '--jsno');
+  expect(flag).toMatchObject({ status: 2, stdout: '' });
+  expect(flag.stderr).toBe("bench:hostile: Unknown option '--jsno'; --help lists the options\n");
+  expect(bench('mappa', '--seeds', '0').stderr).toMatch(/whole number from 1 on, got "0"/);
+}, 240_000);
