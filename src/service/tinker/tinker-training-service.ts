@@ -284,7 +284,9 @@ function refuseUnservable(
     throw new BoundaryError('engine', `policy "${id}": ${what}`);
   };
   if (valueHead === true)
-    refuse('a server of the Tinker protocol trains no value head beside a policy');
+    refuse(
+      'a server of the Tinker protocol trains no value head beside a policy; set method.critic=false',
+    );
   if (targets !== undefined) {
     refuse(
       'the server puts adapters on all linear modules of attention and MLP; leave out adapter.targets',
