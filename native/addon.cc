@@ -225,9 +225,9 @@ napi_value row_linear(const Call& call) {
   return hold(call.env, linear_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), tensor_or_none(call, 3)));
 }
 
-// (output, inner, factors or 0, scale, b): adds to the output.
+// (output, inner, scale, b, spans): adds to the output.
 napi_value row_low_rank(const Call& call) {
-  low_rank_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), to_double(call.env, call.values[3]), call.tensor(4));
+  low_rank_rows(call.tensor(0), call.tensor(1), to_double(call.env, call.values[2]), call.tensor(3), call.tensor(4));
   return nullptr;
 }
 
@@ -273,11 +273,11 @@ napi_value traced_heads(const Call& call) {
 // (logits, targets) -> [log-probabilities, entropies]
 napi_value traced_choice(const Call& call) { return hold_all(call, traced::Choose::apply(call.tensor(0), call.tensor(1))); }
 
-// (input, weight, bias or residual or 0, a, b, factors or 0, scale) -> handle
+// (input, weight, bias or residual or 0, a, b, factors or 0, places or 0, scale) -> handle
 napi_value lora_linear(const Call& call) {
   return hold(call.env, traced::LoraLinear::apply(call.tensor(0), call.tensor(1), optional_tensor(call, 2), call.tensor(3),
-                                                  call.tensor(4), optional_tensor(call, 5),
-                                                  to_double(call.env, call.values[6])));
+                                                  call.tensor(4), optional_tensor(call, 5), optional_tensor(call, 6),
+                                                  to_double(call.env, call.values[7])));
 }
 
 struct Export {

@@ -83,18 +83,28 @@ inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight,
   return output;
 }
 
-// output [rows, outputs] += inner [rows, rank] · (factors [rows, rank], or scale) · b [rank, outputs]
-inline void low_rank_rows(const at::Tensor& output, const at::Tensor& inner, const at::Tensor& factors, double scale,
-                         const at::Tensor& b) {
+// output [rows, outputs] += inner [rows, rank] · scale · b [rank, outputs], of which all but `spans` int64 [rank, 2] is 0
+inline void low_rank_rows(const at::Tensor& output, const at::Tensor& inner, double scale, const at::Tensor& b,
+                         const at::Tensor& spans) {
   const int64_t rows = inner.size(0), rank = b.size(0), outputs = b.size(1);
-  check_lanes("the number of outputs", outputs);
   const kernels::LowRank job{floats(inner, "inner", rows * rank),
-                             floats_or_null(factors, "factors", rows * rank),
                              static_cast<float>(scale),
                              floats(b, "b", rank * outputs),
+                             indices(spans, "spans", 2 * rank),
                              floats(output, "output", rows * outputs),
                              rows, rank, outputs};
-  spread(rows, rank * outputs, 1, [&](int64_t begin, int64_t end) { kernels::table().low_rank(job, begin, end); });
+  int64_t cost = 0;
+  for (int64_t r = 0; r < rank; r++) {
+    const int64_t from = job.spans[2 * r], to = job.spans[2 * r + 1];
+    check_lanes("the first output of a span", from);
+    check_lanes("the end of a span", to);
+    if (from < 0 || to < from || to > outputs) {
+      throw std::runtime_error("a span of outputs " + std::to_string(from) + " to " + std::to_string(to) +
+                               " is outside the " + std::to_string(outputs));
+    }
+    cost += to - from;
+  }
+  spread(rows, cost, 4, [&](int64_t begin, int64_t end) { kernels::table().low_rank(job, begin, end); });
 }
 
 inline at::Tensor norm_rows(const at::Tensor& input, const at::Tensor& gain, double eps) {

@@ -253,12 +253,20 @@ INLINE void outer_column(const Outer& job, int64_t first, int64_t last, int64_t 
   for (; rank < job.rank; rank++) outer_tile<1, Vectors>(job, first, last, rank, column);
 }
 
+// One after the last row whose products join the sum of `first`'s.
+INLINE int64_t outer_end(const Outer& job, int64_t first) {
+  if (job.places == nullptr) return std::min(job.rows, first + kOuterRows);
+  int64_t end = first + 1;
+  while (end < job.rows && job.places[end] / kOuterRows == job.places[first] / kOuterRows) end++;
+  return end;
+}
+
 // The tiles fill the registers of a processor whose products are best in tiles of `Tile`.
 template <int Tile>
 INLINE void outer_part(const Outer& job, int64_t begin, int64_t end) {
   constexpr int kRanks = 2 * Tile, kVectors = Tile / 2;
-  for (int64_t first = 0; first < job.rows; first += kOuterRows) {
-    const int64_t last = std::min(job.rows, first + kOuterRows);
+  for (int64_t first = 0, last = 0; first < job.rows; first = last) {
+    last = outer_end(job, first);
     int64_t at = begin;
     for (; at + kVectors <= end; at += kVectors) outer_column<kRanks, kVectors>(job, first, last, at * kLanes);
     for (; at < end; at++) outer_column<kRanks, 1>(job, first, last, at * kLanes);

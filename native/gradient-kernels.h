@@ -78,10 +78,14 @@ struct ChoosingGradient {
   int64_t rows, width;
 };
 
-/** output[rank, width] = Σ over rows of left[row, rank] · right[row, width]: the gradient of a low-rank matrix. */
+/**
+ * output[rank, width] = Σ over rows of left[row, rank] · right[row, width]: the gradient of a low-rank matrix. Rows that
+ * were chosen out of more are summed as they would be with the others' zeros between them.
+ */
 struct Outer {
   const float* left;
   const float* right;
+  const int64_t* places;  // [rows], ascending: which rows of all these are; or null for all
   float* output;
   int64_t rows, rank, width;
 };

@@ -115,16 +115,61 @@ INLINE void linear_part(const Linear& job, int64_t begin, int64_t end) {
   }
 }
 
-INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
-  for (int64_t row = begin; row < end; row++) {
-    float* output = job.output + row * job.outputs;
-    for (int64_t r = 0; r < job.rank; r++) {
-      const float factor = job.factors == nullptr ? job.scale : job.factors[row * job.rank + r];
-      if (factor == 0.0f) continue;  // another row's adapter
-      const float* b = job.b + r * job.outputs;
-      const Vector inner = all(job.inner[row * job.rank + r] * factor);
-      for (int64_t at = 0; at < job.outputs; at += kLanes) store(output + at, load(output + at) + inner * load(b + at));
+// Rows of b that change the same outputs.
+struct Band {
+  int64_t first, last;  // of b's rows
+  int64_t from, to;     // of the outputs
+};
+
+INLINE Band band_at(const LowRank& job, int64_t first) {
+  Band band{first, first + 1, job.spans[2 * first], job.spans[2 * first + 1]};
+  while (band.last < job.rank && job.spans[2 * band.last] == band.from && job.spans[2 * band.last + 1] == band.to) band.last++;
+  return band;
+}
+
+// `Rows` rows and `Vectors` vectors of the output stay in registers while a band of b passes by.
+template <int Rows, int Vectors>
+INLINE void low_rank_tile(const LowRank& job, const Band& band, int64_t row, int64_t column) {
+  float* output = job.output + row * job.outputs + column;
+  Vector sums[Rows * Vectors];
+#pragma GCC unroll 16
+  for (int index = 0; index < Rows * Vectors; index++) {
+    sums[index] = load(output + index / Vectors * job.outputs + index % Vectors * kLanes);
+  }
+  for (int64_t r = band.first; r < band.last; r++) {
+    Vector b[Vectors];
+#pragma GCC unroll 4
+    for (int part = 0; part < Vectors; part++) b[part] = load(job.b + r * job.outputs + column + part * kLanes);
+#pragma GCC unroll 4
+    for (int each = 0; each < Rows; each++) {
+      const Vector inner = all(job.inner[(row + each) * job.rank + r] * job.scale);
+#pragma GCC unroll 4
+      for (int part = 0; part < Vectors; part++) sums[each * Vectors + part] += inner * b[part];
     }
+  }
+#pragma GCC unroll 16
+  for (int index = 0; index < Rows * Vectors; index++) {
+    store(output + index / Vectors * job.outputs + index % Vectors * kLanes, sums[index]);
+  }
+}
+
+template <int Tile>
+INLINE void low_rank_row(const LowRank& job, const Band& band, int64_t row, int64_t rows, int64_t column) {
+  int64_t at = row;
+  for (; at + Tile <= row + rows; at += Tile) low_rank_tile<Tile, Tile>(job, band, at, column);
+  for (; at < row + rows; at++) low_rank_tile<1, Tile>(job, band, at, column);
+}
+
+template <int Tile>
+INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
+  for (int64_t first = 0; first < job.rank;) {
+    const Band band = band_at(job, first);
+    int64_t column = band.from;
+    for (; column + Tile * kLanes <= band.to; column += Tile * kLanes) low_rank_row<Tile>(job, band, begin, end - begin, column);
+    for (; column < band.to; column += kLanes) {
+      for (int64_t row = begin; row < end; row++) low_rank_tile<1, 1>(job, band, row, column);
+    }
+    first = band.last;
   }
 }
 
@@ -274,7 +319,7 @@ INLINE void gate_part(const Gating& job, int64_t begin, int64_t end) {
 #define KERNELS_FOR(NAME, TARGET, TILE)                                                               \
   namespace NAME {                                                                                    \
   TARGET void linear(const Linear& job, int64_t begin, int64_t end) { linear_part<TILE>(job, begin, end); } \
-  TARGET void low_rank(const LowRank& job, int64_t begin, int64_t end) { low_rank_part(job, begin, end); }  \
+  TARGET void low_rank(const LowRank& job, int64_t begin, int64_t end) { low_rank_part<TILE>(job, begin, end); }  \
   TARGET void norm(const Norm& job, int64_t begin, int64_t end) { norm_part(job, begin, end); }       \
   TARGET void place(const Placing& job, int64_t begin, int64_t end) { place_part(job, begin, end); }  \
   TARGET void attend(const Attention& job, int64_t begin, int64_t end) { attend_part(job, begin, end); } \

@@ -22,12 +22,12 @@ struct Linear {
   int64_t rows, inputs, outputs;
 };
 
-/** output[row, :] += Σ_r inner[row, r] · factors[row, r] · b[r, :]; without `factors`, `scale` for all. */
+/** output[row, :] += Σ_r inner[row, r] · scale · b[r, :]; outside of `spans` b is 0. */
 struct LowRank {
   const float* inner;
-  const float* factors;  // or null
   float scale;
   const float* b;
+  const int64_t* spans;  // [rank, 2]: first output of each row of b, and the one after its last
   float* output;
   int64_t rows, rank, outputs;
 };

@@ -174,11 +174,12 @@ struct Choose : public Function<Choose> {
   }
 };
 
-// left [rows, rank], right [rows, width] → leftᵀ · right
-inline at::Tensor outer_rows(const at::Tensor& left, const at::Tensor& right) {
+// left [rows, rank], right [rows, width], places int64 [rows] or undefined → leftᵀ · right
+inline at::Tensor outer_rows(const at::Tensor& left, const at::Tensor& right, const at::Tensor& places) {
   const int64_t rows = left.size(0), rank = left.size(1), width = right.size(1);
   const at::Tensor output = at::empty({rank, width}, right.options());
-  const kernels::Outer job{floats(left, "left", rows * rank), floats(right, "right", rows * width), output.data_ptr<float>(),
+  const kernels::Outer job{floats(left, "left", rows * rank), floats(right, "right", rows * width),
+                           places.defined() ? indices(places, "places", rows) : nullptr, output.data_ptr<float>(),
                            rows, rank, width};
   spread(width / kernels::kLanes, rows * rank * kernels::kLanes, 2,
          [&](int64_t begin, int64_t end) { kernels::gradient_table().outer(job, begin, end); });
@@ -199,29 +200,30 @@ struct LowRankProducts {
     return on_kernels ? linear_rows(large, low, at::Tensor(), at::Tensor()) : at::mm(large, low.t());
   }
 
-  // inner [rows, rank], large [rows, width] → [rank, width]
-  at::Tensor outer(const at::Tensor& inner, const at::Tensor& large) const {
-    return on_kernels ? outer_rows(inner, large) : at::mm(inner.t(), large);
+  // inner [rows, rank], large [rows, width], places [rows] or undefined → [rank, width]
+  at::Tensor outer(const at::Tensor& inner, const at::Tensor& large, const at::Tensor& places) const {
+    return on_kernels ? outer_rows(inner, large, places) : at::mm(inner.t(), large);
   }
 };
 
 /**
  * input [rows, inputs], weight [outputs, inputs], added (a residual [rows, outputs], a bias [outputs]) or none, a
- * [rank, inputs], b [rank, outputs], factors [rows, rank] or none, scale → added + input · weightᵀ + scale ·
- * (input · aᵀ · factors) · b. Any dtype and device.
+ * [rank, inputs], b [rank, outputs], factors [rows, rank] or none, places int64 [rows] or none, scale → added + input ·
+ * weightᵀ + scale · (input · aᵀ · factors) · b. Any dtype and device.
  *
  * The parts of the input's gradient add up where the first stands, without a sum of their own.
  */
 struct LoraLinear : public Function<LoraLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& added, const at::Tensor& a, const at::Tensor& b,
-                            const OptionalTensor& factors, double scale) {
+                            const OptionalTensor& factors, const OptionalTensor& places, double scale) {
     const at::Tensor output = added.has_value() ? at::addmm(*added, input, weight.t()) : at::mm(input, weight.t());
     const LowRankProducts products(input, output);
     at::Tensor inner = products.reduce(input, a);
     if (factors.has_value()) inner.mul_(*factors);
     output.addmm_(inner, b, 1, scale);
-    context->save_for_backward({input, weight, a, b, inner, factors.has_value() ? *factors : at::Tensor()});
+    const auto or_none = [](const OptionalTensor& tensor) { return tensor.has_value() ? *tensor : at::Tensor(); };
+    context->save_for_backward({input, weight, a, b, inner, or_none(factors), or_none(places)});
     context->saved_data["scale"] = scale;
     context->saved_data["added_dims"] = added.has_value() && added->requires_grad() ? added->dim() : int64_t{0};
     context->saved_data["needs_input"] = input.requires_grad();
@@ -243,8 +245,9 @@ struct LoraLinear : public Function<LoraLinear> {
     const int64_t added_dims = context->saved_data["added_dims"].toInt();
     if (added_dims == 1) of_added = gradient.sum(0);
     if (added_dims == 2) of_added = gradient;
-    const at::Tensor of_a = products.outer(of_inner, input), of_b = products.outer(inner, gradient).mul_(scale);
-    return {of_input, of_weight, of_added, of_a, of_b, at::Tensor(), at::Tensor()};
+    const at::Tensor of_a = products.outer(of_inner, input, saved[6]);
+    const at::Tensor of_b = products.outer(inner, gradient, saved[6]).mul_(scale);
+    return {of_input, of_weight, of_added, of_a, of_b, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 

@@ -1,6 +1,6 @@
 import type { Adam } from '../types/training-service.ts';
 import { aten, atenAll, hasOperator } from './aten.ts';
-import { full } from './ops.ts';
+import { full, narrow } from './ops.ts';
 import type { Tensor } from './tensor.ts';
 
 /** A float32 parameter with its gradient and its moments; all but the gradient are written in place. */
@@ -33,6 +33,9 @@ export const updateFused: Update = (moved, adam, step) => {
     ...[learningRate, beta1, beta2, weightDecay, eps],
     ...[false, false],
   );
+  // The fused operator does not count as a write; what was computed with the old weights must not pass for new. A view of
+  // nothing is written to: its writes are those of the whole.
+  for (const { parameter } of moved) aten('zero_', narrow(parameter, 0, 0, 0));
 };
 
 /** The same for a libtorch without the fused operator. */

@@ -1,9 +1,10 @@
 // The forward pass of sampling on the CPU: rows of any sequences, each at its own position, over the cache.
+import type { AdapterRun } from './adapter-runs.ts';
 import { aten } from './aten.ts';
 import type { Decoder } from './decoder.ts';
-
-import { factorsFor, type LinearGroup, type LoraRows } from './lora.ts';
+import { type LinearGroup, scaleOf } from './lora.ts';
 import { callNative } from './native.ts';
+import { narrow } from './ops.ts';
 import { tidy } from './scope.ts';
 import type { SequenceCache } from './sequence-cache.ts';
 import { Tensor } from './tensor.ts';
@@ -18,7 +19,8 @@ export type CachedRows = {
   readonly places: Tensor;
   /** All positions are smaller. */
   readonly length: number;
-  readonly lora: LoraRows | undefined;
+  /** Rows outside of all runs are under the base alone. */
+  readonly lora: readonly AdapterRun[];
 };
 
 type Layer = Decoder['layers'][number];
@@ -49,7 +51,7 @@ function runLayer(
   const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
     const { weight, bias } = layer.linears[group];
     const output = rowLinear(input, weight, bias, residual);
-    if (rows.lora !== undefined) addLowRank(output, input, rows.lora, { layer: index, group });
+    for (const run of rows.lora) addLowRank(output, input, run, { layer: index, group });
     return output;
   };
   const qkv = project('qkv', rowNorm(hidden, layer.inputNorm, eps));
@@ -78,15 +80,17 @@ function rowNorm(input: Tensor, gain: Tensor, eps: number): Tensor {
 function addLowRank(
   output: Tensor,
   input: Tensor,
-  rows: LoraRows,
+  { bank, start, count }: AdapterRun,
   place: { readonly layer: number; readonly group: LinearGroup },
 ): void {
-  const lora = rows.bank.layers[place.layer]?.[place.group];
+  const lora = bank.layers[place.layer]?.[place.group];
   if (lora === undefined) return;
-  const inner = rowLinear(input, lora.a);
-  const factors = factorsFor(rows, lora);
-  const [each, scale] = typeof factors === 'number' ? [0, factors] : [factors.handle, 1];
-  callNative('rowLowRank', output.handle, inner.handle, each, scale, lora.b.handle);
+  const rowsOf = (all: Tensor): Tensor =>
+    count === all.shape[0] ? all : narrow(all, 0, start, count);
+  const inner = rowLinear(rowsOf(input), lora.a);
+  const scale = scaleOf(bank);
+  const { b, spans } = lora;
+  callNative('rowLowRank', rowsOf(output).handle, inner.handle, scale, b.handle, spans.handle);
 }
 
 /** Scores of the next token, with the same bits for a row whatever the others are: float32 [rows, vocabSize]. */

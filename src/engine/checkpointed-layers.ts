@@ -7,7 +7,7 @@ import type { Tensor } from './tensor.ts';
 
 /** A forward pass that keeps nothing but every layer's input. */
 export type CheckpointedPass = {
-  /** [tokens, hiddenSize], a leaf that collects gradients. */
+  /** [wanted tokens, hiddenSize], a leaf that collects gradients. */
   readonly hidden: Tensor;
   /** Every layer's input, which `backward` reads. */
   readonly inputs: readonly Tensor[];

@@ -199,12 +199,14 @@ export type Pass = {
   readonly lora: LoraRows | undefined;
   /** @returns [tokens, heads · headDim] */
   readonly attend: (layer: number, heads: LayerHeads) => Tensor;
+  /** int64 [wanted], ascending: tokens whose hidden state is read; absent = all. In the last layer others end at attention. */
+  readonly wanted?: Tensor;
 };
 
 /**
  * Runs all layers.
  *
- * @returns hidden states [tokens, hiddenSize] before the final norm. Caller frees
+ * @returns hidden states before the final norm, [tokens, hiddenSize] or [wanted, hiddenSize]. Caller frees
  */
 export function runLayers(decoder: Decoder, pass: Pass): Tensor {
   const start = embedTokens(decoder, pass);
@@ -220,13 +222,17 @@ export function embedTokens(decoder: Decoder, pass: Pass): Tensor {
 export function runLayer(decoder: Decoder, pass: Pass, index: number, hidden: Tensor): Tensor {
   const layer = decoder.layers[index] as LayerWeights;
   const norm = normOf(decoder);
+  const isLast = index === decoder.layers.length - 1;
+  const places = isLast ? pass.wanted : undefined;
+  const read = (rows: Tensor): Tensor => (places ? indexSelect(rows, 0, places) : rows);
   const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
     const base = { ...layer.linears[group], input, residual };
-    return productOf(base, pass.lora, { layer: index, group });
+    const chosen = group === 'qkv' ? undefined : places;
+    return productOf({ ...base, places: chosen }, pass.lora, { layer: index, group });
   };
   const qkv = project('qkv', rmsNorm(hidden, layer.inputNorm, norm));
   const heads = splitHeads(decoder, layer, qkv, pass.rotation);
-  const attended = project('output', pass.attend(index, heads), hidden);
+  const attended = project('output', read(pass.attend(index, heads)), read(hidden));
   const gateUp = project('gateUp', rmsNorm(attended, layer.postAttentionNorm, norm));
   return project('down', gate(decoder, gateUp), attended);
 }

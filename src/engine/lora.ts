@@ -118,6 +118,8 @@ type GroupLora = {
   readonly a: Tensor;
   /** [ranks, outputs of the group]; block-diagonal over the group's modules */
   readonly b: Tensor;
+  /** int64 [ranks, 2]: first output that a row of `b` changes, and the one after the last. */
+  readonly spans: Tensor;
   /** Per column of `a`'s output: which adapter it belongs to. */
   readonly columns: string;
 };
@@ -168,21 +170,31 @@ function buildGroup(
   placement: { readonly dtype: DType; readonly device: Device },
 ): GroupLora | undefined {
   const columns: number[] = [];
+  const spans: number[] = [];
   const down: Tensor[] = [];
+  let first = 0;
   const blocks = modules.map(({ path, outputs }) => {
+    const span = [first, first + outputs];
+    first += outputs;
     const up: Tensor[] = [];
     for (const [owner, adapter] of adapters.entries()) {
       const pair = adapter.modules.get(path);
       if (pair === undefined) continue;
       down.push(asDType(pair.a, placement.dtype));
       up.push(transpose(asDType(pair.b, placement.dtype), 0, 1));
-      for (let column = 0; column < adapter.rank; column++) columns.push(owner);
+      for (let column = 0; column < adapter.rank; column++) {
+        columns.push(owner);
+        spans.push(...span);
+      }
     }
     return up.length === 0 ? zeros([0, outputs], placement) : concat(up, 0);
   });
   if (down.length === 0) return undefined;
   const b = blocks.length === 1 ? (blocks[0] as Tensor) : aten('block_diag', blocks);
-  return { a: concat(down, 0), b, columns: columns.join() };
+  return {
+    ...{ a: concat(down, 0), b, columns: columns.join() },
+    spans: indexTensor(spans, [columns.length, 2], placement.device),
+  };
 }
 
 function asDType(tensor: Tensor, dtype: DType): Tensor {
@@ -201,7 +213,7 @@ export function disposeBank(bank: LoraBank): void {
 
 function bankTensors(bank: LoraBank): Tensor[] {
   const groups = bank.layers.flatMap((layer) => Object.values(layer));
-  return [...groups.flatMap(({ a, b }) => [a, b]), ...bank.columnIndices.values()];
+  return [...groups.flatMap(({ a, b, spans }) => [a, b, spans]), ...bank.columnIndices.values()];
 }
 
 /** Which adapter each token of a forward pass uses, as factors on the columns of the bank. */
@@ -213,14 +225,16 @@ export type LoraRows = {
 
 /** All tokens use the only adapter of the bank. */
 export function loraOfOne(bank: LoraBank): LoraRows {
-  const [adapter, another] = bank.adapters;
+  return { bank, factors: scaleOf(bank) };
+}
+
+/** What the only adapter of a bank is multiplied by: alpha / rank. */
+export function scaleOf({ adapters }: LoraBank): number {
+  const [adapter, another] = adapters;
   if (adapter === undefined || another !== undefined) {
-    throw new BoundaryError(
-      'engine',
-      `expected a bank of one adapter, got ${bank.adapters.length}`,
-    );
+    throw new BoundaryError('engine', `expected a bank of one adapter, got ${adapters.length}`);
   }
-  return { bank, factors: adapter.alpha / adapter.rank };
+  return adapter.alpha / adapter.rank;
 }
 
 /**
@@ -256,6 +270,8 @@ export type BaseProduct = {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
   readonly residual: Tensor | undefined;
+  /** int64 [rows]: which tokens of the pass the input's rows are, where they are not all. */
+  readonly places: Tensor | undefined;
 };
 
 /** A group's output [tokens, outputs], with the adapters' share. */
@@ -264,10 +280,13 @@ export function productOf(
   rows: LoraRows | undefined,
   place: { readonly layer: number; readonly group: LinearGroup },
 ): Tensor {
-  const { input, weight, bias, residual } = base;
+  const { input, weight, bias, residual, places } = base;
   const lora = rows?.bank.layers[place.layer]?.[place.group];
   if (rows === undefined || lora === undefined) return baseProduct(base);
-  const pair = { a: lora.a, b: lora.b, factors: factorsFor(rows, lora) };
+  const factors = factorsFor(rows, lora);
+  const chosen =
+    places === undefined || typeof factors === 'number' ? factors : indexSelect(factors, 0, places);
+  const pair = { a: lora.a, b: lora.b, factors: chosen, places };
   if (bias === undefined || residual === undefined) {
     return loraLinear({ input, weight, added: bias ?? residual }, pair);
   }
@@ -281,7 +300,7 @@ function baseProduct({ input, weight, bias, residual }: BaseProduct): Tensor {
 }
 
 /** What a group's inner columns are multiplied by: one number, or a tensor [tokens, ranks]. */
-export function factorsFor({ factors }: LoraRows, { columns }: GroupLora): number | Tensor {
+function factorsFor({ factors }: LoraRows, { columns }: GroupLora): number | Tensor {
   const own = typeof factors === 'number' ? factors : factors.get(columns);
   if (own !== undefined) return own;
   throw new BoundaryError('engine', 'the factors of a LoRA pass belong to another bank');

@@ -65,9 +65,9 @@ type Addon = {
   readonly rowLowRank: (
     output: number,
     inner: number,
-    factors: number,
     scale: number,
     b: number,
+    spans: number,
   ) => void;
   readonly rowNorm: (input: number, gain: number, eps: number) => number;
   readonly rowGate: (gateUp: number) => number;
@@ -90,7 +90,7 @@ type Addon = {
   readonly loraLinear: (
     ...args: [
       ...base: [input: number, weight: number, added: number],
-      ...lora: [a: number, b: number, factors: number, scale: number],
+      ...lora: [a: number, b: number, factors: number, places: number, scale: number],
     ]
   ) => number;
 };

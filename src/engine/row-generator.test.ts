@@ -1,14 +1,15 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { tinyAdapter, tinyDecoder, tinyTokens } from '../../test/support/tiny-decoder.ts';
-import { noGrad } from './autograd.ts';
+import { noGrad, requireGrad, setGrad } from './autograd.ts';
 import { disposeDecoder } from './decoder.ts';
 import type { Generated, GenerationRequest, GeneratorOptions } from './generation.ts';
 import { bytesPerToken } from './kv-cache.ts';
 import { disposeAdapter } from './lora.ts';
-import { multiply } from './ops.ts';
+import { full, multiply } from './ops.ts';
+import { AdamW } from './optimizer.ts';
 import { RowGenerator } from './row-generator.ts';
 import { tidy } from './scope.ts';
-import { liveTensors } from './tensor.ts';
+import { liveTensors, type Tensor } from './tensor.ts';
 
 const liveAtStart = liveTensors();
 const decoder = tinyDecoder();
@@ -130,6 +131,33 @@ describe('a beginning that is in the cache', () => {
     const { result, prefilled } = runAfter(request(prompt, 1), second, { between: write });
     expect(prefilled).toBe(50);
     expectSameBits(result, runAlone(second()));
+  });
+
+  it('is not taken after a step of the optimiser on the base', () => {
+    const weights = decoder.layers[0]?.linears.qkv.weight as Tensor;
+    const second = () => request(prompt, 2);
+    const { result, prefilled } = runAfter(request(prompt, 1), second, {
+      between: () => {
+        const optimizer = new AdamW(new Map([['weights', requireGrad(weights)]]));
+        tidy(() => setGrad(weights, full(weights.shape, 1)));
+        optimizer.step({ learningRate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0 });
+        optimizer.dispose();
+        requireGrad(weights, false);
+      },
+    });
+    expect(prefilled).toBe(50);
+    expectSameBits(result, runAlone(second()));
+  });
+
+  it('may be as short as eight tokens', () => {
+    const generator = new RowGenerator(decoder);
+    const samples = [1, 2, 3].map((seed) => request(tinyTokens(9, 6), seed));
+    const results = runAll(generator, samples);
+    expect(generator.prefilled).toBe(9 + 1 + 1);
+    for (const [index, one] of samples.entries()) {
+      expectSameBits(results[index] as Generated, runAlone(one));
+    }
+    generator.dispose();
   });
 
   it('is not kept beyond the memory that may be used for it', () => {

@@ -1,4 +1,4 @@
-import { AdapterBank } from './adapter-bank.ts';
+import { AdapterBanks, type AdapterRun } from './adapter-runs.ts';
 import { noGrad } from './autograd.ts';
 import { rowLogits, runCachedRows } from './cached-pass.ts';
 import { type Decoder, decoderParameters } from './decoder.ts';
@@ -13,7 +13,7 @@ import {
   type SequenceGenerator,
 } from './generation.ts';
 import { bytesPerToken } from './kv-cache.ts';
-import { type Adapter, adapterWrites, type LoraRows } from './lora.ts';
+import { type Adapter, adapterWrites } from './lora.ts';
 import { indexSelect } from './ops.ts';
 import { drawTokens, planSampling, type SamplingPlan } from './sampling.ts';
 import { keep, tidy } from './scope.ts';
@@ -29,7 +29,7 @@ type Part = { readonly row: ActiveRow; readonly count: number };
 /** What passes over the same rows, one token each, have in common. */
 type Steady = {
   readonly rows: readonly ActiveRow[];
-  readonly lora: LoraRows | undefined;
+  readonly lora: readonly AdapterRun[];
   readonly plan: SamplingPlan;
 };
 
@@ -52,7 +52,7 @@ export class RowGenerator implements SequenceGenerator {
   readonly #decoder: Decoder;
   readonly #options: Required<GeneratorOptions>;
   readonly #cache: SequenceCache;
-  readonly #adapters: AdapterBank;
+  readonly #adapters: AdapterBanks;
   readonly #slots: SequenceSlots;
   readonly #waiting: Row[] = [];
   #active: ActiveRow[] = [];
@@ -64,7 +64,7 @@ export class RowGenerator implements SequenceGenerator {
     this.#decoder = decoder;
     this.#options = { ...defaults, ...options };
     this.#cache = new SequenceCache(decoder);
-    this.#adapters = new AdapterBank(decoder);
+    this.#adapters = new AdapterBanks(decoder);
     this.#slots = new SequenceSlots({
       sequences: this.#options.maxRows,
       tokens: Math.floor(this.#options.maxRetainedBytes / bytesPerToken(decoder)),
@@ -162,13 +162,14 @@ export class RowGenerator implements SequenceGenerator {
       }
       if (wanted > 0) parts.push({ row, count: wanted });
     }
-    return parts;
+    // Rows of one adapter stand together.
+    return [...Map.groupBy(parts, ({ row }) => row.request.adapter).values()].flat();
   }
 
   #prepare(
     parts: readonly Part[],
     drawn: readonly ActiveRow[],
-  ): { readonly lora: LoraRows | undefined; readonly plan: SamplingPlan | undefined } {
+  ): { readonly lora: readonly AdapterRun[]; readonly plan: SamplingPlan | undefined } {
     const isOneEach = parts.length === drawn.length && parts.every(({ count }) => count === 1);
     if (isOneEach && isSame(this.#steady?.rows, drawn)) return this.#steady as Steady;
     this.#dropSteady();
@@ -176,7 +177,7 @@ export class RowGenerator implements SequenceGenerator {
       Array<Adapter | undefined>(count).fill(row.request.adapter),
     );
     const needed = new Set(this.#active.flatMap(({ request }) => request.adapter ?? []));
-    const lora = this.#adapters.rowsOf(owners, needed);
+    const lora = this.#adapters.runsOf(owners, needed);
     const { config, device } = this.#decoder;
     const rules = drawn.map(({ request }) => request);
     const plan = rules.length === 0 ? undefined : planSampling(rules, config.vocabSize, device);
@@ -187,7 +188,7 @@ export class RowGenerator implements SequenceGenerator {
     return { lora, plan };
   }
 
-  #run(parts: readonly Part[], lora: LoraRows | undefined): Tensor {
+  #run(parts: readonly Part[], lora: readonly AdapterRun[]): Tensor {
     const length = parts.reduce((most, { row, count }) => Math.max(most, row.cached + count), 0);
     // All of them first: one that grows may move the others.
     for (const { row, count } of parts) this.#cache.reserve(row.slot, row.cached + count);
@@ -249,9 +250,8 @@ export class RowGenerator implements SequenceGenerator {
   }
 }
 
-function tensorsOf({ lora, plan }: Steady): readonly Tensor[] {
-  const factors = typeof lora?.factors === 'object' ? [...lora.factors.values()] : [];
-  return [...factors, ...Object.values(plan.tensors)];
+function tensorsOf({ plan }: Steady): readonly Tensor[] {
+  return Object.values(plan.tensors);
 }
 
 function isSame(left: readonly Row[] | undefined, right: readonly Row[]): boolean {

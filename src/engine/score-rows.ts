@@ -1,8 +1,9 @@
+import { type AdapterRun, adapterRuns } from './adapter-runs.ts';
 import { aten } from './aten.ts';
 import { noGrad } from './autograd.ts';
 import { type CachedRows, rowLogits, runCachedRows } from './cached-pass.ts';
 import type { Decoder } from './decoder.ts';
-import { type Adapter, buildBank, type LoraRows, loraOfEach } from './lora.ts';
+import { type Adapter, buildBank, type LoraBank } from './lora.ts';
 import { logSoftmax, narrow, reshape } from './ops.ts';
 import { type Packed, packRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
@@ -32,7 +33,7 @@ export function scoreRows(decoder: Decoder, rows: readonly WholeRow[]): readonly
     const passes = [
       (block: number) => trunks.has(block),
       (block: number) => !trunks.has(block),
-    ].map((isOfPass) => tokensOf(packed, isOfPass));
+    ].map((isOfPass) => byAdapter(tokensOf(packed, isOfPass), packed, rows));
     const entries = entriesOf(packed, rows);
     for (const [index, chosen] of passes.entries()) {
       if (chosen.length === 0) continue;
@@ -77,6 +78,15 @@ function tokensOf({ blocks }: Packed, isWanted: (block: number) => boolean): rea
   return chosen;
 }
 
+/** Tokens of one adapter next to one another, as they run fastest. */
+function byAdapter(
+  tokens: readonly number[],
+  { owners }: Packed,
+  rows: readonly WholeRow[],
+): readonly number[] {
+  return [...Map.groupBy(tokens, (token) => rows[owners[token] ?? 0]?.adapter).values()].flat();
+}
+
 function passOver(
   decoder: Decoder,
   cache: SequenceCache,
@@ -96,20 +106,19 @@ function passOver(
     positions: pick(position),
     places: pick((token) => cache.startOf(owner(token)) + position(token)),
     length: from.chosen.reduce((most, token) => Math.max(most, position(token) + 1), 0),
-    lora: loraOf(
+    lora: runsOf(
       decoder,
       from.chosen.map((token) => from.rows[owner(token)]?.adapter),
     ),
   };
 }
 
-function loraOf(decoder: Decoder, owners: readonly (Adapter | undefined)[]): LoraRows | undefined {
+function runsOf(decoder: Decoder, owners: readonly (Adapter | undefined)[]): readonly AdapterRun[] {
   const adapters = [...new Set(owners.flatMap((adapter) => adapter ?? []))];
-  if (adapters.length === 0) return undefined;
-  const positions = owners.map((adapter) =>
-    adapter === undefined ? -1 : adapters.indexOf(adapter),
+  const banks = new Map(
+    adapters.map((adapter) => [adapter, buildBank(decoder.config, [adapter], decoder)]),
   );
-  return loraOfEach(buildBank(decoder.config, adapters, decoder), positions, decoder);
+  return adapterRuns(owners, (adapter) => banks.get(adapter) as LoraBank);
 }
 
 function readScores(

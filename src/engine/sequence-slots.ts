@@ -12,7 +12,7 @@ type Holder = {
 export type Place = { readonly slot: number; readonly from: number; readonly cached: number };
 
 /** Shorter beginnings are computed again: copying them would not be worth the wait for another row. */
-const minShared = 16;
+const minShared = 8;
 
 /**
  * Which slot of the cache holds which sequence. Finished ones stay, the most recently used longest, for prompts that
@@ -20,10 +20,14 @@ const minShared = 16;
  */
 export class SequenceSlots {
   readonly #holders: (Holder | undefined)[] = [];
+  /** Slots by the first tokens of what they hold: only those can share a beginning. */
+  readonly #slotsByStart = new Map<string, Set<number>>();
   /** Slots of finished rows, least recently used first. */
   readonly #finished: number[] = [];
   readonly #maxFinished: number;
   readonly #maxTokens: number;
+  /** Of finished rows. */
+  #tokens = 0;
 
   /** @param limits finished sequences to keep, and the sum of their tokens */
   constructor(limits: { readonly sequences: number; readonly tokens: number }) {
@@ -50,7 +54,7 @@ export class SequenceSlots {
     if (promised.length > cached) return undefined;
     const slot = this.#choose(from, cached);
     row.cached = cached;
-    this.#holders[slot] = { row, writes, isFinished: false };
+    this.#hold(slot, { row, writes, isFinished: false });
     return { slot, from: from < 0 ? slot : from, cached };
   }
 
@@ -64,13 +68,28 @@ export class SequenceSlots {
     if (holder === undefined) return [];
     holder.isFinished = true;
     this.#finished.push(slot);
+    this.#tokens += holder.row.cached;
     const dropped: number[] = [];
-    while (this.#finished.length > this.#maxFinished || this.#tokens() > this.#maxTokens) {
+    while (this.#finished.length > this.#maxFinished || this.#tokens > this.#maxTokens) {
       const oldest = this.#finished.shift() ?? slot;
-      this.#holders[oldest] = undefined;
+      this.#tokens -= this.#holders[oldest]?.row.cached ?? 0;
+      this.#hold(oldest, undefined);
       dropped.push(oldest);
     }
     return dropped;
+  }
+
+  #hold(slot: number, holder: Holder | undefined): void {
+    const before = startOf(this.#holders[slot]?.row.request.prompt);
+    if (before !== undefined) {
+      const slots = this.#slotsByStart.get(before);
+      slots?.delete(slot);
+      if (slots?.size === 0) this.#slotsByStart.delete(before);
+    }
+    this.#holders[slot] = holder;
+    const start = startOf(holder?.row.request.prompt);
+    if (start === undefined) return;
+    this.#slotsByStart.set(start, (this.#slotsByStart.get(start) ?? new Set()).add(slot));
   }
 
   #longest(
@@ -79,7 +98,10 @@ export class SequenceSlots {
     available: (holder: Holder) => number,
   ): { readonly slot: number; readonly length: number } {
     let best = { slot: -1, length: 0 };
-    for (const [slot, holder] of this.#holders.entries()) {
+    const start = startOf(row.request.prompt);
+    const slots = start === undefined ? undefined : this.#slotsByStart.get(start);
+    for (const slot of slots ?? []) {
+      const holder = this.#holders[slot];
       if (holder === undefined || holder.writes !== writes) continue;
       if (holder.row.request.adapter !== row.request.adapter) continue;
       const length = Math.min(available(holder), sharedLength(row.request.prompt, holder.row));
@@ -93,16 +115,21 @@ export class SequenceSlots {
     const source = this.#holders[from];
     if (source?.isFinished === true) {
       this.#finished.splice(this.#finished.indexOf(from), 1);
-      if (source.row.cached === cached) return from;
+      if (source.row.cached === cached) {
+        this.#tokens -= cached;
+        return from;
+      }
       this.#finished.push(from);
     }
     const empty = this.#holders.indexOf(undefined);
     return empty < 0 ? this.#holders.push(undefined) - 1 : empty;
   }
+}
 
-  #tokens(): number {
-    return this.#finished.reduce((sum, slot) => sum + (this.#holders[slot]?.row.cached ?? 0), 0);
-  }
+/** Where to look for a prompt; undefined for one that is too short to share. */
+function startOf(prompt: Int32Array | undefined): string | undefined {
+  if (prompt === undefined || prompt.length < minShared) return undefined;
+  return prompt.subarray(0, minShared).join();
 }
 
 /** Tokens that a prompt, its last one left out, and another row's sequence have in common at their start. */

@@ -158,6 +158,39 @@ describe('packed rows', () => {
   });
 });
 
+describe('positions that nobody wants', () => {
+  /** Gradients from slopes on the last three positions of each row; the others are left out, or wanted and without a slope. */
+  function gradientsFrom(others: 'left out' | 'without a slope', options: ScoringOptions = {}) {
+    const rows = [90, 70, 40].map((length, seed): ScoredRow => {
+      const wanted = Float32Array.from({ length }, (_, at) => (at < length - 3 ? 0 : 1));
+      const row = rowOf(length, seed, adapter);
+      return others === 'left out' ? { ...row, wanted } : row;
+    });
+    const parameters = adapterParameters(adapter);
+    const optimizer = new AdamW(parameters);
+    const gradients = tidy(() => {
+      const scored = tokenLogprobs(decoder, rows, options);
+      const slopes = scored.positions.flatMap((positions, row) =>
+        positions.map((at) => (at < (rows[row]?.input.length ?? 0) - 3 ? 0 : Math.cos(at))),
+      );
+      scored.backward({ logprobs: Float32Array.from(slopes) });
+      return [...parameters.values()].map((tensor) => gradOf(tensor)?.toFloat32Array());
+    });
+    optimizer.zeroGrad();
+    optimizer.dispose();
+    return gradients;
+  }
+
+  it('are left out of the last layer without changing a bit of any gradient', () => {
+    expect(gradientsFrom('left out')).toEqual(gradientsFrom('without a slope'));
+  });
+
+  it('are left out of a checkpointed pass, too', () => {
+    const options = { isCheckpointed: true };
+    expect(gradientsFrom('left out', options)).toEqual(gradientsFrom('without a slope'));
+  });
+});
+
 describe('gradient checkpointing', () => {
   it('gives the gradients of an adapter and a value head that keeping everything gives', () => {
     const parameters = new Map([...adapterParameters(adapter), ...valueHeadParameters(valueHead)]);

@@ -1,5 +1,5 @@
 import { BoundaryError } from '../errors.ts';
-import { backward, noGrad } from './autograd.ts';
+import { backward, noGrad, requiresGrad } from './autograd.ts';
 import { runLayersCheckpointed } from './checkpointed-layers.ts';
 import { type Decoder, logitsOfNormed, normFinal, type Pass, runLayers } from './decoder.ts';
 import { type Adapter, buildBank, type LoraRows, loraOfEach, loraOfOne } from './lora.ts';
@@ -120,22 +120,38 @@ function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: Scoring
   const masks = masksOf(decoder, packed);
   const longest = rows.reduce((most, { input }) => Math.max(most, input.length), 0);
   const index = (values: Int32Array) => indexTensor(values, [values.length], decoder.device);
+  const flat = positions.flatMap((list, row) => list.map((at) => packed.indexOf(row, at)));
+  const wanted = [...new Set(flat)].sort((left, right) => left - right);
+  // Gradients of the base's own weights are sums over all rows in a library's order: others would change their last bits.
+  const isPruned = wanted.length < packed.tokens.length && !requiresGrad(decoder.embedding);
   const pass: Pass = {
     tokens: index(packed.tokens),
     rotation: decoder.rotary.at(index(packed.positions), longest),
     lora: loraOfRows(decoder, rows, packed),
     attend: (_, heads) => attendPacked(packed, masks, heads),
+    ...(isPruned && { wanted: index(Int32Array.from(wanted)) }),
   };
   const checkpointed = options.isCheckpointed ? runLayersCheckpointed(decoder, pass) : undefined;
   const hidden = checkpointed?.hidden ?? runLayers(decoder, pass);
-  const flat = positions.flatMap((list, row) => list.map((at) => packed.indexOf(row, at)));
-  const selected = indexSelect(hidden, 0, index(Int32Array.from(flat)));
+  const selected = selectEach(hidden, flat, isPruned ? wanted : undefined);
   return {
     normed: normFinal(decoder, selected),
     positions,
     walkBack: checkpointed?.backward ?? (() => undefined),
     kept: checkpointed && { pass, masks, checkpointed },
   };
+}
+
+/** @param present the tokens that `hidden` has rows of, in their order; absent = all */
+function selectEach(
+  hidden: Tensor,
+  tokens: readonly number[],
+  present: readonly number[] | undefined,
+): Tensor {
+  const rowOf = new Map(present?.map((token, row) => [token, row]));
+  const rows = tokens.map((token) => rowOf.get(token) ?? token);
+  if (rows.length === hidden.shape[0] && rows.every((row, index) => row === index)) return hidden;
+  return indexSelect(hidden, 0, indexTensor(rows, [rows.length], hidden.device));
 }
 
 /** One backward pass from all heads that have slopes. */

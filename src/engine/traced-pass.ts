@@ -67,19 +67,26 @@ export function tracedChoice(
  *
  * @param base.added a residual [rows, outputs], or a bias [outputs]
  * @param lora.factors one number, or [rows, rank]: what the inner columns are multiplied by
+ * @param lora.places int64 [rows], ascending, where the rows were chosen out of more: with the kernels, gradients of `a` and
+ *   `b` then have the bits that they have when the others are there and count for nothing
  */
 export function loraLinear(
   base: { readonly input: Tensor; readonly weight: Tensor; readonly added: Tensor | undefined },
-  lora: { readonly a: Tensor; readonly b: Tensor; readonly factors: number | Tensor },
+  lora: {
+    readonly a: Tensor;
+    readonly b: Tensor;
+    readonly factors: number | Tensor;
+    readonly places: Tensor | undefined;
+  },
 ): Tensor {
   const { input, weight, added } = base;
-  const { a, b, factors } = lora;
+  const { a, b, factors, places } = lora;
   const [each, scale] = typeof factors === 'number' ? [0, factors] : [factors.handle, 1];
   return new Tensor(
     callNative(
       'loraLinear',
       ...([input.handle, weight.handle, added?.handle ?? 0] as const),
-      ...([a.handle, b.handle, each, scale] as const),
+      ...([a.handle, b.handle, each, places?.handle ?? 0, scale] as const),
     ),
   );
 }

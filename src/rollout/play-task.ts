@@ -318,7 +318,8 @@ async function replayAction(
   refuseOtherObservation(finished, at.observation);
   play.positions[finished.turn] = finished.id;
   const hadChanges = finished.toolResults.some(({ files }) => files !== undefined);
-  await play.workspace.restore(finished.id, { hadChanges, owner: at.owner });
+  if (finished.toolResults.length > 0)
+    await play.workspace.restore(finished.id, { hadChanges, owner: at.owner });
   endAction(play, finished);
   return finished;
 }

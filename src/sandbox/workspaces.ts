@@ -242,7 +242,10 @@ export function openWorkspaces(directory: string, quota: Quota): Workspaces {
       }
       return createWorkspace(new PlayFolders(folder, quota, first), placeOf);
     },
-    remove: (playId) => rm(placeOf(playId), { recursive: true, force: true }),
+    remove: async (playId) => {
+      // Plays without files leave nothing, and there may be tens of thousands of them.
+      if (existsSync(directory)) await rm(placeOf(playId), { recursive: true, force: true });
+    },
     close: async () => {
       const names = existsSync(directory) ? await readdir(directory) : [];
       if (names.every((name) => name === taskFiles))

@@ -10,7 +10,7 @@ import type {
 } from '../../types/training-service.ts';
 import { checkData } from './check-data.ts';
 import type { EngineRoom } from './engine-room.ts';
-import { createLocalSampler } from './local-sampler.ts';
+import { baseLease, createLocalSampler } from './local-sampler.ts';
 import { storeOptimizer } from './optimizer-file.ts';
 import { writeFolder } from './policy-files.ts';
 import { runPass } from './run-pass.ts';
@@ -91,7 +91,9 @@ export class LocalPolicy implements Policy {
     const { adapter, valueHead } = trainable;
     const limits = { microBatchTokens, isCheckpointed, noteActivations };
     const pass = { decoder, adapter, valueHead, data, ...limits };
-    if (loss === undefined) return yield* runPass(pass);
+    if (loss === undefined) {
+      return yield* runPass(this.#isBase() ? { ...pass, adapter: undefined } : pass);
+    }
     const before = this.#gradient;
     this.#gradient = 'partial';
     const onMicroBatch = () => this.#parts.optimizer.collect();
@@ -99,6 +101,10 @@ export class LocalPolicy implements Policy {
     this.#gradient = before === 'partial' ? 'partial' : 'whole';
     room.countTrained(result.metrics.tokens ?? 0);
     return result;
+  }
+
+  #isBase(): boolean {
+    return this.#parts.trainable.startsAsBase && this.#version === 0;
   }
 
   *#optimStep(adam: Adam): UnitsOfWork<{ readonly gradNorm: number }> {
@@ -140,7 +146,7 @@ export class LocalPolicy implements Policy {
   // biome-ignore lint/correctness/useYield: one unit of work, in the form the queue takes.
   *#publish(): UnitsOfWork<Sampler> {
     const { room, trainable } = this.#parts;
-    this.#snapshot ??= trainable.snapshot();
+    this.#snapshot ??= this.#isBase() ? baseLease : trainable.snapshot();
     const identity = { policyId: this.id, version: this.#version };
     return createLocalSampler(room, identity, this.#snapshot);
   }

@@ -14,6 +14,13 @@ export type WeightsLease = {
   readonly release: () => void;
 };
 
+/** Of the decoder as it is, whose weights nobody changes. */
+export const baseLease = {
+  acquire: () => undefined,
+  release: () => undefined,
+  retire: () => undefined,
+} satisfies WeightsLease & { readonly retire: () => void };
+
 /** @param room.pool all samplers share it, so rows of several policies make one batch */
 export function createLocalSampler(
   room: EngineRoom,

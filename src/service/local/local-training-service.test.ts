@@ -101,6 +101,27 @@ describe('the memory of the local service', () => {
   });
 });
 
+describe('a policy that has taken no step', () => {
+  it('samples with the bits of the base, scores with those of its adapter, and has its own after one', async () => {
+    const sizes = { hiddenSize: 32, intermediateSize: 64, headDim: 16 };
+    const own = await createLocalTrainingService({ model: { ...model, ...sizes }, seed: 3 });
+    const policy = await own.createPolicy({ id: 'a', seed: 1, rank: 2 });
+    const base = await own.baseSampler();
+    const before = await policy.publish().result;
+    const { version: _, ...sampled } = await base.sample(prompt, params);
+    expect(await before.sample(prompt, params)).toEqual({ ...sampled, version: 0 });
+    const scored = await policy.forward(lesson).result;
+    const trained = await policy.forwardBackward(lesson, { kind: 'cross_entropy' }).result;
+    expect(scored.logprobs).toEqual(trained.logprobs);
+    await policy.optimStep(adam).result;
+    const after = await policy.publish().result;
+    const text = Int32Array.of(1, 2, 3, 4, 5);
+    expect(await after.logprobs(text)).not.toEqual(await base.logprobs(text));
+    expect(await before.logprobs(text)).toEqual(await base.logprobs(text));
+    await own.close();
+  });
+});
+
 describe('full fine-tuning', () => {
   it('trains the base, saves it as a model, and loads it again', async () => {
     const policy = await service.createPolicy({ id: 'base', seed: 1, rank: 'full' });

@@ -15,7 +15,7 @@ import { BoundaryError } from '../../errors.ts';
 import type { Policy, PolicyOptions, TrainingService } from '../../types/training-service.ts';
 import type { EngineRoom } from './engine-room.ts';
 import { LocalPolicy } from './local-policy.ts';
-import { createLocalSampler } from './local-sampler.ts';
+import { baseLease, createLocalSampler } from './local-sampler.ts';
 import { restoreOptimizer } from './optimizer-file.ts';
 import { createSamplingPool } from './sampling-pool.ts';
 import { createScoringPool } from './scoring-pool.ts';
@@ -145,8 +145,7 @@ class LocalService implements LocalTrainingService {
         `The base is being trained by the policy "${this.#fullPolicy}" (rank "full"), so there is no base to sample`,
       );
     }
-    const lease = { acquire: () => undefined, release: () => undefined };
-    return createLocalSampler(this.#room, { policyId: undefined, version: 0 }, lease);
+    return createLocalSampler(this.#room, { policyId: undefined, version: 0 }, baseLease);
   };
 
   readonly counters: TrainingService['counters'] = () => ({

@@ -34,6 +34,8 @@ export type Trainable = {
   readonly adapter: Adapter | undefined;
   readonly valueHead: ValueHead | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Whether it is an adapter that changes nothing until the first step: the base alone gives the same bits in less time. */
+  readonly startsAsBase: boolean;
   /** Weights as they are now, for a sampler that outlives the next step. */
   readonly snapshot: () => WeightsLease & { readonly retire: () => void };
   /** Copies the weights at once; the returned function writes them into an existing folder. */
@@ -59,6 +61,7 @@ export async function createTrainableAdapter(
     adapter,
     valueHead: undefined,
     parameters: adapterParameters(adapter),
+    startsAsBase: options.from === undefined,
     snapshot: () => new AdapterSnapshot(adapter, device),
     store: () => {
       const stored = storeAdapter(adapter);
@@ -164,6 +167,7 @@ export async function createTrainableDecoder(
     adapter: undefined,
     valueHead: undefined,
     parameters,
+    startsAsBase: false,
     snapshot,
     store,
     users: () => users,
