@@ -1,11 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import { discussionTeam } from '../src/methods/discussion.ts';
+import { type DiscussionOptions, discussionTeam } from '../src/methods/discussion.ts';
 
 /** Opponents: A is paid for its right answers, B for A's wrong ones. */
 export const zeroSumPayoffs = { A: { A: 1 }, B: { A: -1 } };
 
-/** Two agents who each know half of every answer discuss it in two turns. */
-export const splitKnowledgeTeam = discussionTeam({
+const discussion = {
   name: 'split-knowledge',
   agents: {
     A: { role: 'Debater who knows the first half', maxTokens: 4 },
@@ -13,4 +12,10 @@ export const splitKnowledgeTeam = discussionTeam({
   },
   turns: 2,
   format: fileURLToPath(new URL('./split-knowledge/discussion.md', import.meta.url)),
-});
+} satisfies DiscussionOptions<'A' | 'B'>;
+
+/** Two agents who each know half of every answer discuss it in two turns; `weighted` lets a coach's scores decide. */
+export const splitKnowledgeTeam = {
+  ...discussionTeam(discussion),
+  variants: { weighted: discussionTeam({ ...discussion, decides: 'weighted' }) },
+};
