@@ -13,7 +13,6 @@ import { runTraining } from '../src/commands/run-training.ts';
 import { malt } from '../src/config/method-schema.ts';
 import type { RunInput } from '../src/config/schema.ts';
 import { evaluateSets, summarizeEvaluation } from '../src/evaluate.ts';
-import type { Training } from '../src/methods/training.ts';
 import type { Run } from '../src/run/run-store.ts';
 import { wireEvaluation } from '../src/wiring.ts';
 import { type ChainBase, habits, makeChainBase } from '../teams/chain/base-model.ts';
@@ -110,19 +109,15 @@ async function evaluated(
     const wired = await wireEvaluation(config, {
       ...{ directory, watch: unwatched, resume: existsSync(join(directory, 'run.db')) },
       ...(checkpoint && { checkpoint }),
+      ...(agent && { untrained: [agent] }),
     });
     try {
-      await evaluateSets(withBase(wired.training, agent), 'evaluation');
+      await evaluateSets(wired.training, 'evaluation');
     } finally {
       await wired.close();
     }
   }
   return figuresOf(directory, 'evaluation');
-}
-
-function withBase(training: Training, agent: string | undefined): Training {
-  if (agent === undefined) return training;
-  return { ...training, policies: new Map([...training.policies, [agent, training.reference]]) };
 }
 
 function directoryOf(name: string, { seed, base }: Place): string {

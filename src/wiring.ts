@@ -77,9 +77,12 @@ export async function wireEvaluation(
     readonly directory: string;
     readonly resume: boolean;
     readonly checkpoint?: string;
+    /** Agents that play as the base does, whatever the checkpoint holds of them. */
+    readonly untrained?: readonly string[];
     readonly watch: Watch;
   },
 ): Promise<Wired> {
+  refuseUnknownAgents(config, options.untrained ?? []);
   if (config.tasks.heldOut === undefined) {
     throw new BoundaryError('config', 'tasks.heldOut is missing: there is nothing to evaluate on');
   }
@@ -91,10 +94,21 @@ export async function wireEvaluation(
   return wireRun(config, { ...options, tasks: [], heldOut, coach });
 }
 
+function refuseUnknownAgents({ team }: RunConfig, agents: readonly string[]): void {
+  const names = agentNames(team);
+  const unknown = agents.find((agent) => !names.includes(agent));
+  if (unknown === undefined) return;
+  throw new BoundaryError(
+    'config',
+    `team ${team.name} has no agent ${unknown} to be left untrained; it has ${names.join(', ')}`,
+  );
+}
+
 type RunParts = {
   readonly directory: string;
   readonly resume: boolean;
   readonly checkpoint?: string;
+  readonly untrained?: readonly string[];
   readonly watch: Watch;
   readonly tasks: readonly Task[];
   readonly heldOut: readonly HeldOutSet[];
@@ -116,6 +130,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       ...configAsJson(config, { tasks, heldOut }),
       coaching: { ...config.coaching, ...rubricHashOf(config) },
       ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
+      ...(parts.untrained && { untrained: parts.untrained }),
     };
     refuseAnotherRubric(directory, run.resolvedConfig, config);
     run.setConfig(stored, {
@@ -135,8 +150,10 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const folder = restored?.directory ?? parts.checkpoint;
     const own = await openOwnModels(config, (close) => closers.unshift(close));
     const serviceOf = (agent: string) => own?.get(agent)?.service ?? service;
-    const policies = await openPolicies(serviceOf, config, folder);
     const reference = await openReference(service, config);
+    const policies = new Map(await openPolicies(serviceOf, config, folder));
+    for (const agent of parts.untrained ?? [])
+      policies.set(agent, own?.get(agent)?.reference ?? reference);
     const training: Training = {
       ...(own && { ownModels: own }),
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },

@@ -1,5 +1,5 @@
 import { defineTeam } from '../src/rollout/team.ts';
-import { answerIn, critiquePrompt, draftPrompt, refinePrompt } from './chain/language.ts';
+import { answerIn, approval, critiquePrompt, draftPrompt, refinePrompt } from './chain/language.ts';
 
 const generator = { role: 'Generator', maxTokens: 4 };
 const verifier = { role: 'Verifier', maxTokens: 5 };
@@ -11,6 +11,17 @@ const single = defineTeam({
   agents: { generator },
   play: async ({ prompt }, agents) =>
     answerIn((await agents.generator.act(draftPrompt(prompt))).text),
+});
+
+/** The verifier has the last word: its own result, or the draft that it approves. */
+const withoutRefiner = defineTeam({
+  name: 'chain-without-refiner',
+  agents: { generator, verifier },
+  async play({ prompt }, agents) {
+    const { text: draft } = await agents.generator.act(draftPrompt(prompt));
+    const { text: critique } = await agents.verifier.act(critiquePrompt(prompt, draft));
+    return answerIn(critique.trim() === approval ? draft : critique);
+  },
 });
 
 /**
@@ -25,5 +36,5 @@ export const chainTeam = defineTeam({
     const { text: critique } = await agents.verifier.act(critiquePrompt(prompt, draft));
     return answerIn((await agents.refiner.act(refinePrompt(prompt, draft, critique))).text);
   },
-  variants: { single },
+  variants: { single, 'without-refiner': withoutRefiner },
 });

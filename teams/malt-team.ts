@@ -35,6 +35,18 @@ const withoutVerifier = defineTeam({
   },
 });
 
+/** The verifier has the last word, as in the paper's ablation: what it finds instead, or the solution that it calls correct. */
+const withoutRefiner = defineTeam({
+  name: 'malt-without-refiner',
+  agents: { generator, verifier },
+  async play({ prompt }, agents) {
+    const draft = await agents.generator.act(withSections(prompts.generator, { Problem: prompt }));
+    const solution = { Problem: prompt, Solution: spoken(draft) };
+    const critique = spoken(await agents.verifier.act(withSections(prompts.verifier, solution)));
+    return /Verdict:\s*correct/i.test(critique) ? spoken(draft) : critique;
+  },
+});
+
 /**
  * Generator, verifier and refiner of MALT (arXiv 2412.01928). The paper publishes the refiner's first line and examples of
  * what each role writes; the rest of the prompts is ours.
@@ -49,5 +61,9 @@ export const maltTeam = defineTeam({
     const material = { ...solution, Verification: spoken(critique) };
     return spoken(await agents.refiner.act(withSections(prompts.refiner, material)));
   },
-  variants: { 'single-agent': singleAgent, 'without-verifier': withoutVerifier },
+  variants: {
+    'single-agent': singleAgent,
+    'without-verifier': withoutVerifier,
+    'without-refiner': withoutRefiner,
+  },
 });

@@ -144,6 +144,18 @@ describe('the MALT team', () => {
     expect(refiner.heard[0]).toContain('## Verification\n\nStep 4 is wrong.');
   });
 
+  it('has a variant whose verifier has the last word', async () => {
+    const generator = scripted([turn('The draft: 41.')]);
+    const answerAfter = (critique: string) =>
+      maltTeam.variants?.['without-refiner']?.play(
+        problem,
+        { generator, verifier: scripted([turn(critique)]) },
+        emptyScene,
+      );
+    expect(await answerAfter('All steps hold.\nVerdict: correct')).toBe('The draft: 41.');
+    expect(await answerAfter('Verdict: wrong, \\boxed{42}')).toBe('Verdict: wrong, \\boxed{42}');
+  });
+
   it('has a variant of the generator alone, and one whose refiner reads an empty verification', async () => {
     const generator = scripted([turn('\\boxed{41}')]);
     const refiner = scripted([turn('\\boxed{42}')]);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { ModelConfig } from '../src/engine/model-config.ts';
 import { supervise } from '../src/methods/supervise.ts';
 import { createLocalTrainingService } from '../src/service/local/local-training-service.ts';
@@ -69,7 +69,8 @@ export async function makeTinyBase(
   const { recipe } = base;
   const directory = tinyBaseDirectory(cache, base);
   if (existsSync(directory)) return directory;
-  const aside = `${directory}.tmp-${process.pid}`;
+  await removeAbandoned(directory);
+  const aside = asideOf(directory, process.pid);
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
   const files = buildTokenizerFiles(base.tokenizer);
@@ -96,6 +97,29 @@ export async function makeTinyBase(
   }
   await rename(aside, directory);
   return directory;
+}
+
+function asideOf(directory: string, writer: number | ''): string {
+  return `${directory}.tmp-${writer}`;
+}
+
+/** Removes what processes that are no more left of this model when they were interrupted. */
+async function removeAbandoned(directory: string): Promise<void> {
+  const cache = dirname(directory);
+  if (!existsSync(cache)) return;
+  const prefix = basename(asideOf(directory, ''));
+  const names = (await readdir(cache)).filter((name) => name.startsWith(prefix));
+  const abandoned = names.filter((name) => !isAlive(Number(name.slice(prefix.length))));
+  for (const name of abandoned) await rm(join(cache, name), { recursive: true, force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // It is there, and another user's.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 function modelConfig(recipe: TinyRecipe, vocabSize: number, endOfTurn: number): ModelConfig {

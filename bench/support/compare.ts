@@ -39,8 +39,21 @@ export type Sides = {
   readonly peer: readonly [ready: Ready, ...runs: Run[]];
 };
 
+/** What came of running both sides in turns. */
+export type Measured = {
+  readonly ready: { readonly own: Ready; readonly peer: Ready | undefined };
+  readonly own: readonly Run[];
+  readonly peer: readonly Run[];
+  readonly load: readonly [before: number, after: number];
+};
+
 /** Runs both sides in turns: what else the machine does meanwhile meets both. */
 export async function compare(one: Case): Promise<Comparison> {
+  return compareRuns(await runInTurns(one), one);
+}
+
+/** The runs alone, to be looked at in parts. */
+export async function runInTurns(one: Omit<Case, 'name' | 'agree'>): Promise<Measured> {
   const before = load();
   const own = await startSide(one.own, one.work);
   const peer = one.peer === undefined ? undefined : await startSide(one.peer, one.work);
@@ -51,19 +64,23 @@ export async function compare(one: Case): Promise<Comparison> {
   }
   own.close();
   peer?.close();
-  const figures = {
-    name: one.name,
-    own: figuresOf(runs.own),
-    load: [before, load()] as const,
-  };
-  if (peer === undefined) return figures;
-  const sides: Sides = { own: [own.ready, ...runs.own], peer: [peer.ready, ...runs.peer] };
+  return { ...runs, ready: { own: own.ready, peer: peer?.ready }, load: [before, load()] };
+}
+
+/** The comparison that measured runs make. */
+export function compareRuns(
+  measured: Measured,
+  { name, agree }: Pick<Case, 'name' | 'agree'>,
+): Comparison {
+  const { ready, own, peer } = measured;
+  const figures = { name, own: figuresOf(own), load: measured.load };
+  if (ready.peer === undefined) return figures;
   return {
     ...figures,
-    peer: figuresOf(runs.peer),
-    ratio: ratioOf(runs, 'seconds'),
-    cpuRatio: ratioOf(runs, 'cpuSeconds'),
-    agreement: one.agree(sides),
+    peer: figuresOf(peer),
+    ratio: ratioOf(measured, 'seconds'),
+    cpuRatio: ratioOf(measured, 'cpuSeconds'),
+    agreement: agree({ own: [ready.own, ...own], peer: [ready.peer, ...peer] }),
   };
 }
 

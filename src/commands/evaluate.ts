@@ -24,6 +24,11 @@ export const evaluateCommand: Command = {
       type: 'string',
       help: 'folder of a checkpoint to evaluate (default: the untrained team)',
     },
+    untrained: {
+      type: 'string',
+      multiple: true,
+      help: 'an agent that plays as the base does, beside those of the checkpoint',
+    },
     output: {
       type: 'string',
       help: 'folder of the record (default: runs/ and the name, with -evaluation)',
@@ -42,9 +47,11 @@ export const evaluateCommand: Command = {
       agents: agentNames(config.team),
     });
     const checkpoint = optional(request, 'checkpoint');
+    const untrained = repeated(request, 'untrained');
     const { training, close } = await wireEvaluation(config, {
       ...{ directory, resume, watch },
       ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
+      ...(untrained.length > 0 && { untrained }),
     });
     try {
       const evaluations = await explainInterrupt('the same command with --resume goes on', () =>

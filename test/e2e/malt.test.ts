@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { latestCheckpoint } from '../../src/checkpoint/checkpoint-directory.ts';
+import { openRun } from '../../src/run/run-store.ts';
 import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
@@ -83,6 +85,23 @@ describe('a run of MALT', () => {
     // The rule that judged the leaves foretells them exactly, and drafts only in part.
     expect(agents.refiner.meanAbsoluteDifference.value).toBeCloseTo(0, 9);
     expect(agents.generator.meanAbsoluteDifference.value).toBeGreaterThan(0.5);
+  }, 180_000);
+
+  test('evaluated with an agent left untrained, that one plays as the base and the others as trained', async () => {
+    const { directory: checkpoint = '' } = latestCheckpoint(whole) ?? {};
+    const output = join(folder, 'untrained');
+    const args = ['evaluate', config, '--checkpoint', checkpoint, '--output', output];
+    const unknown = await runCli([...args, '--untrained', 'critic']);
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain('no agent critic to be left untrained; it has generator, ');
+    const { code, stderr } = await runCli([...args, '--untrained', 'verifier']);
+    expect(code, stderr).toBe(0);
+    const run = openRun(output, { mode: 'read' });
+    const played = run.actionsOf('eval:evaluation').map(({ agent, policy }) => [agent, policy.id]);
+    run.close();
+    expect(Object.fromEntries(played)).toEqual({
+      ...{ generator: 'generator', verifier: 'reference', refiner: 'refiner' },
+    });
   }, 180_000);
 
   test('killed while trees grow, in SFT and in DPO, it ends with the same numbers', async () => {
