@@ -5,6 +5,7 @@
  */
 import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { createRandom } from '../src/random.ts';
 import { callOfPass, chunkData, type Dialect } from '../src/service/tinker/encode-data.ts';
@@ -14,6 +15,7 @@ import { readCount, readFlags } from './support/read-flags.ts';
 const values = readFlags('client', {
   json: { type: 'boolean', default: false, help: 'one JSON object last' },
   rounds: { type: 'string', default: '3', help: 'rounds of each dialect' },
+  zstd: { type: 'boolean', default: false, help: 'compress protobuf' },
 });
 const rounds = readCount('client', { rounds: values.rounds });
 const [datums, tokens] = [512, 4096];
@@ -42,9 +44,10 @@ async function send(dialect: Dialect) {
   const started = performance.now();
   for (const chunk of chunkData(data, dialect)) {
     const pass = { modelId: 'model_1', sequence: 1, data: chunk, loss: 'importance_sampling' };
-    const { path, body } = callOfPass({ ...pass, lossConfig: {}, isForwardOnly: false }, dialect);
+    const whole = { ...pass, lossConfig: {}, isForwardOnly: false };
+    const { path, body } = callOfPass(whole, { dialect, isCompressed: values.zstd === true });
     const from = performance.now();
-    const encoded = body?.();
+    const encoded = await body?.();
     encodeMs += performance.now() - from;
     bytes += Buffer.byteLength(encoded?.bytes ?? '');
     const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
@@ -59,6 +62,16 @@ async function send(dialect: Dialect) {
   return { bytes, encodeMs, seconds, peak, delayMs: delay.percentile(99) / 1e6 };
 }
 
+/** What the machine's other work alone does to the event loop of a process that does nothing. */
+async function idleDelayMs(): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  await sleep(5000);
+  delay.disable();
+  return delay.percentile(99) / 1e6;
+}
+
+const idleMs = await idleDelayMs();
 const results = [];
 for (const dialect of ['json', 'protobuf'] as const) {
   for (let round = 1; round <= rounds; round++) {
@@ -84,4 +97,6 @@ const rounded = results.map((row) =>
   ),
 );
 console.table(rounded);
-if (values.json) console.log(JSON.stringify({ datums, tokens, rounds: rounded }));
+console.log(`event loop of a process that does nothing, p99: ${idleMs.toFixed(1)} ms`);
+if (values.json)
+  console.log(JSON.stringify({ datums, tokens, idleDelayP99Ms: idleMs, rounds: rounded }));

@@ -4,10 +4,9 @@
  * The server is that of the tests, which speaks the Tinker protocol as TuFT does over an engine of its own; both sides have
  * the same seed, tasks and coach, and gradients that are not clipped, as on TuFT. Held-out accuracy with its interval is
  * printed before, every `--every` steps and after, and the largest difference of the steps' metrics. Runs are kept in
- * runs/bench-server-curve and are not done again.
+ * runs/bench-server-curve and are not done again; `--only here` and `--only there` train one side, for two at a time.
  */
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { RunInput } from '../src/config/schema.ts';
 import { tinker } from '../src/config/service-schema.ts';
 import { accuracyOf } from '../src/run/accuracy.ts';
@@ -17,16 +16,18 @@ import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
 import { startTinkerServer } from '../test/support/tinker-server/tinker-server.ts';
 import { runDirectory, trained } from './support/arms.ts';
 import { root } from './support/places.ts';
+import { readCount, readFlags } from './support/read-flags.ts';
 
-const { values } = parseArgs({
-  options: {
-    steps: { type: 'string', default: '60' },
-    every: { type: 'string', default: '10' },
-    seed: { type: 'string', default: '1' },
-    json: { type: 'boolean', default: false },
-  },
+const values = readFlags('server-curve', {
+  steps: { type: 'string', default: '60', help: 'training steps' },
+  every: { type: 'string', default: '10', help: 'steps between evaluations' },
+  seed: { type: 'string', default: '1', help: 'of the run' },
+  only: { type: 'string', help: 'here or there: trains one side and compares nothing' },
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
-const [steps, every, seed] = [values.steps, values.every, values.seed].map(Number);
+const [steps, every, seed] = (['steps', 'every', 'seed'] as const).map((name) =>
+  readCount('server-curve', { [name]: values[name] }),
+);
 
 /** What a run came to, without what depends on the clock. */
 function read(run: Run) {
@@ -50,9 +51,13 @@ const input: RunInput = {
   training: { steps },
   evaluation: { every },
 };
-const here = await trained(runDirectory('bench-server-curve', `${name}-here`), input, read);
-const there = await trainedThere();
-report();
+const sides = { here: trainedHere, there: trainedThere };
+if (values.only === 'here' || values.only === 'there') await sides[values.only]();
+else report(await trainedHere(), await trainedThere());
+
+function trainedHere(): Promise<Side> {
+  return trained(runDirectory('bench-server-curve', `${name}-here`), input, read);
+}
 
 async function trainedThere(): Promise<Side> {
   const directory = runDirectory('bench-server-curve', `${name}-there`);
@@ -71,7 +76,7 @@ async function trainedThere(): Promise<Side> {
 }
 
 /** Metric → the largest difference between the two sides over all steps. */
-function differences(): ReadonlyMap<string, number> {
+function differences(here: Side, there: Side): ReadonlyMap<string, number> {
   const largest = new Map<string, number>();
   for (const [index, { metrics }] of here.metrics.entries()) {
     for (const [metric, value] of Object.entries(metrics)) {
@@ -84,7 +89,7 @@ function differences(): ReadonlyMap<string, number> {
   return largest;
 }
 
-function report(): void {
+function report(here: Side, there: Side): void {
   const equal = here.texts.filter((text, index) => text === there.texts[index]).length;
   const curve = here.curve.map(({ name: at, accuracy, interval }, index) => ({
     ...{ at, here: accuracy, low: interval[0], high: interval[1] },
@@ -92,7 +97,7 @@ function report(): void {
   }));
   console.table(curve);
   console.log(`${equal} of ${here.texts.length} actions are the same text`);
-  const largest = Object.fromEntries(differences());
+  const largest = Object.fromEntries(differences(here, there));
   for (const [area, value] of Object.entries(largest)) {
     console.log(`${area.padEnd(10)} differs by at most ${value.toExponential(1)}`);
   }

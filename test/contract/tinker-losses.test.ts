@@ -48,6 +48,25 @@ beforeAll(async () => {
 });
 afterAll(() => local.close());
 
+test('a server that takes compressed passes is sent them, and has the same loss', async () => {
+  const [loss, rows] = [{ kind: 'cross_entropy' }, data] as const;
+  const plain = await startServed('tinker');
+  const zstd = await startServed('tinker', { takesZstd: true });
+  const learned = [];
+  for (const { service } of [plain, zstd]) {
+    const policy = await service.createPolicy({ id: 'a', seed: 1, rank: 4, alpha: 32 });
+    learned.push(await learn(policy, loss, rows));
+  }
+  const passes = zstd.server.seen.filter(({ path }) => path === '/forward_backward');
+  await plain.close();
+  await zstd.close();
+  expect(learned[1]).toEqual(learned[0]);
+  expect(passes.length).toBeGreaterThan(0);
+  expect(new Set(passes.map(({ headers }) => headers['content-encoding']))).toEqual(
+    new Set(['zstd']),
+  );
+});
+
 /** Two passes and a step, then another: what the optimiser remembers must be right, too. */
 async function learn(policy: Policy, loss: Loss, rows: readonly Datum[]) {
   const first = policy.forwardBackward(rows.slice(0, 2), loss);

@@ -11,9 +11,18 @@ export type Call = {
   /** What is asked for, in messages: `optim_step of policy "solver"`. */
   readonly what: string;
   /** Must give the same bytes each time. */
-  readonly body?: () => { readonly bytes: string | Uint8Array<ArrayBuffer>; readonly type: string };
+  readonly body?: () => Body | Promise<Body>;
   readonly accept?: string;
+  /** Headers of its own. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+};
+
+export type Body = {
+  readonly bytes: string | Uint8Array<ArrayBuffer>;
+  readonly type: string;
+  /** How the bytes are compressed; absent = they are not. */
+  readonly encoding?: 'zstd';
 };
 
 /** An answer that is final: a success, or a refusal that trying again would not change. */
@@ -101,13 +110,13 @@ export function signalOf({ signal }: { readonly signal?: AbortSignal }): {
 
 async function send(
   root: string,
-  { method, path, body, accept }: Call,
+  { method, path, body, accept, headers }: Call,
   {
     shown,
     signal,
   }: { readonly shown: Readonly<Record<string, string>>; readonly signal: AbortSignal },
 ): Promise<Reply> {
-  const encoded = body?.();
+  const encoded = await body?.();
   const response = await fetch(`${root}${path}`, {
     method,
     signal,
@@ -116,6 +125,8 @@ async function send(
     headers: {
       accept: accept ?? 'application/json',
       ...(encoded && { 'content-type': encoded.type }),
+      ...(encoded?.encoding && { 'content-encoding': encoded.encoding }),
+      ...headers,
       ...shown,
     },
     ...(encoded && { body: encoded.bytes }),

@@ -13,13 +13,13 @@ const reference = {
 const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'));
 const hex = (encoded: Uint8Array) => Buffer.from(encoded).toString('hex');
 
-test('a pass is encoded as the protocol’s own classes encode it', () => {
+test('a pass is encoded as the protocol’s own classes encode it', async () => {
   const datum = { tokens: Int32Array.of(5, 9, 300), targets: Int32Array.of(9, 300, 2), arrays: {} };
   const pass = { modelId: 'model_1', sequence: 3, data: [datum], loss: 'ppo' };
   const lossConfig = { clip_low_threshold: 0.8 };
-  expect(hex(encodePass({ ...pass, lossConfig, isForwardOnly: false }))).toBe(reference.pass);
+  expect(hex(await encodePass({ ...pass, lossConfig, isForwardOnly: false }))).toBe(reference.pass);
   const forward = { modelId: 'model_1', sequence: 4, data: [], loss: 'cross_entropy' };
-  expect(hex(encodePass({ ...forward, lossConfig: {}, isForwardOnly: true }))).toBe(
+  expect(hex(await encodePass({ ...forward, lossConfig: {}, isForwardOnly: true }))).toBe(
     reference.forward,
   );
 });

@@ -1,4 +1,5 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { createPace } from './pace.ts';
 
 /** Data type numbers of the schema. */
 const float32 = 1;
@@ -24,11 +25,15 @@ export type SentPass = {
  * `ForwardBackwardRequest` of the package `tinker_public`, proto3: 1 model_id, 2 seq_id, 3 data, 4 loss_fn,
  * 5 loss_fn_config, 6 forward_only.
  */
-export function encodePass(pass: SentPass): Uint8Array<ArrayBuffer> {
+export async function encodePass(pass: SentPass): Promise<Uint8Array<ArrayBuffer>> {
   const writer = new BinaryWriter();
   writer.tag(1, WireType.LengthDelimited).string(pass.modelId);
   writer.tag(2, WireType.Varint).int32(pass.sequence);
-  for (const datum of pass.data) writer.tag(3, WireType.LengthDelimited).bytes(encodeDatum(datum));
+  const pace = createPace();
+  for (const datum of pass.data) {
+    writer.tag(3, WireType.LengthDelimited).bytes(encodeDatum(datum));
+    await pace(datum.tokens.length);
+  }
   writer.tag(4, WireType.LengthDelimited).string(pass.loss);
   for (const [name, value] of Object.entries(pass.lossConfig)) {
     writer.tag(5, WireType.LengthDelimited).fork();

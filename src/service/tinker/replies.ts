@@ -6,7 +6,11 @@ export const acceptedReply = z.object({ request_id: z.coerce.string() });
 export const capabilitiesReply = z.object({
   supported_models: z.array(z.object({ model_name: z.string() })),
 });
-export const configurationReply = z.object({ pjwt_auth_enabled: z.boolean().default(false) });
+export const configurationReply = z.object({
+  pjwt_auth_enabled: z.boolean().default(false),
+  /** Whether passes in protobuf may come compressed. */
+  proto_compress_fwdbwd: z.boolean().default(false),
+});
 export const sessionReply = z.object({
   session_id: z.string(),
   error_message: z.string().nullish(),

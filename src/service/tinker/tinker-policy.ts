@@ -13,7 +13,7 @@ import { checkData } from '../local/check-data.ts';
 import { writeFolder } from '../local/policy-files.ts';
 import { adamParameters } from './adam-parameters.ts';
 import { fetchAdapterFiles } from './adapter-files.ts';
-import { callOfPass, chunkData } from './encode-data.ts';
+import { callOfPass, chunkData, sizeOf } from './encode-data.ts';
 import {
   crossEntropyDatum,
   evaluateLoss,
@@ -169,26 +169,28 @@ export class TinkerPolicy implements Policy {
     loss: ServerLoss | undefined,
   ): Promise<Submitted<readonly Float32Array[]>> {
     const { room, requests, modelId } = this.#parts;
+    const { isCompressed, gates } = room;
     const { dialect } = room.profile;
     const what = this.#what(loss === undefined ? 'forward' : 'forward_backward');
     const results: Promise<readonly Float32Array[]>[] = [];
     for (const chunk of chunkData(data, dialect)) {
-      const sent = await requests
-        .send((sequence) => ({
+      const bytes = chunk.reduce((sum, datum) => sum + sizeOf(datum, dialect), 0);
+      const send = () =>
+        requests.send((sequence) => ({
           what,
           ...callOfPass(
             {
               ...{ modelId, sequence, data: chunk, lossConfig: loss?.config ?? {} },
               ...{ loss: loss?.name ?? 'cross_entropy', isForwardOnly: loss === undefined },
             },
-            dialect,
+            { dialect, isCompressed },
           ),
-        }))
-        .catch((error: unknown) => {
-          // The chunks before it are in a gradient that the server cannot take back.
-          if (loss !== undefined && results.length > 0) requests.lose(error);
-          throw error;
-        });
+        }));
+      const sent = await gates.passes.during(bytes, send).catch((error: unknown) => {
+        // The chunks before it are in a gradient that the server cannot take back.
+        if (loss !== undefined && results.length > 0) requests.lose(error);
+        throw error;
+      });
       const result = room.training
         .during(sent.result)
         .then((reply) => readPass(reply, chunk, what));

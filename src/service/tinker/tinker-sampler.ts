@@ -40,8 +40,10 @@ export function createTinkerSampler(
       const number = ++requests;
       const place = { sampling_session_id: source.sessionId, seq_id: number, num_samples: 1 };
       const request = { room, what, body: { ...place, ...body } };
-      return await room.sampling.during(() =>
-        requestSample(signal === undefined ? request : { ...request, signal }),
+      return await room.gates.samples.during(0, () =>
+        room.sampling.during(() =>
+          requestSample(signal === undefined ? request : { ...request, signal }),
+        ),
       );
     } finally {
       source.release();
@@ -76,8 +78,11 @@ function modelInput(tokens: Int32Array) {
   return { chunks: [{ type: 'encoded_text', tokens: [...tokens] }] };
 }
 
+/** Asks for a 429 where too many samples wait, and not to be left waiting. */
+const headers = { 'x-tinker-sampling-backpressure': '1' };
+
 async function requestSample({
-  room: { connection, profile, session },
+  room: { connection, profile, session, gates },
   what,
   body,
   signal,
@@ -88,10 +93,14 @@ async function requestSample({
   readonly signal?: AbortSignal;
 }): Promise<Sampled> {
   session.check();
-  const call = { method: 'POST', path: '/asample', what, body: jsonBody(body) } as const;
+  const encoded = jsonBody(body);
+  const call = { method: 'POST', path: '/asample', what, body: encoded, headers } as const;
   const common = signal === undefined ? {} : { signal };
-  const submit = async () =>
-    readReply(await connection.call({ ...call, ...common }), acceptedReply, what).request_id;
+  const submit = async () => {
+    const send = () => connection.call({ ...call, ...common });
+    const reply = await gates.submissions.during(encoded().bytes.length, send);
+    return readReply(reply, acceptedReply, what).request_id;
+  };
   const reply = await awaitResult(connection, {
     requestId: await submit(),
     what,

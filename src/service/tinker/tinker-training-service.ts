@@ -6,6 +6,7 @@ import { given } from './adam-parameters.ts';
 import { awaitResult } from './await-result.ts';
 import { type Connection, openConnection } from './connection.ts';
 import { createCredential, type KeyCredential } from './credential.ts';
+import { openGates } from './gate.ts';
 import { type Patience, usualPatience } from './patience.ts';
 import { type FixedAdam, type Profile, profiles, type ServerKind } from './profile.ts';
 import {
@@ -61,12 +62,13 @@ export async function createTinkerTrainingService(
   const connection = openConnection({ url, prefix: '/api/v1' }, credential, patience);
   // At the start somebody is there to mend a wrong address.
   const soon = { ...patience, outageMs: Math.min(patience.outageMs, greetingMs) };
-  await greet(openConnection({ url, prefix: '/api/v1' }, credential, soon), credential, baseModel);
+  const greeting = openConnection({ url, prefix: '/api/v1' }, credential, soon);
+  const { isCompressed } = await greet(greeting, credential, baseModel);
   const session = await openSession(connection, note);
   const profile = { ...profiles[server], dialect: options.dialect ?? profiles[server].dialect };
   let samplers = 0;
   return new TinkerService({
-    ...{ connection, session, profile, baseModel },
+    ...{ connection, session, profile, isCompressed, baseModel, gates: openGates() },
     fixedAdam: { ...profile.fixedAdam, ...given(options.adam ?? {}) },
     limits: options.limits,
     decode: options.decode,
@@ -76,23 +78,26 @@ export async function createTinkerTrainingService(
   });
 }
 
-/** A server trains its own model whatever a client asks for, so the name is compared before anything is trained. */
+/**
+ * A server trains its own model whatever a client asks for, so the name is compared before anything is trained.
+ *
+ * @returns whether the server takes compressed passes
+ */
 async function greet(
   connection: Connection,
   credential: KeyCredential,
   baseModel: string,
-): Promise<void> {
+): Promise<{ readonly isCompressed: boolean }> {
   const configuration = { method: 'POST', path: '/client/config', what: 'client/config' } as const;
   const flags = await connection.call({ ...configuration, body: sdkVersionBody() });
-  if (flags.status !== 404) {
-    const { pjwt_auth_enabled } = readReply(flags, configurationReply, 'client/config');
-    if (pjwt_auth_enabled) credential.exchangeKey();
-  }
+  const known = flags.status === 404 ? { json: {}, status: 200, detail: '' } : flags;
+  const configured = readReply(known, configurationReply, 'client/config');
+  if (configured.pjwt_auth_enabled) credential.exchangeKey();
   const what = 'get_server_capabilities';
   const reply = await connection.call({ method: 'GET', path: `/${what}`, what });
   const models = readReply(reply, capabilitiesReply, what).supported_models;
   const names = models.map(({ model_name }) => model_name);
-  if (names.includes(baseModel)) return;
+  if (names.includes(baseModel)) return { isCompressed: configured.proto_compress_fwdbwd };
   throw new BoundaryError(
     'engine',
     `the server at ${connection.url} has no model "${baseModel}", it has ${names.join(', ') || 'none'}; name one of these as baseModel, or start the server with yours`,

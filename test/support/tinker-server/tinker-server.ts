@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { zstdDecompressSync } from 'node:zlib';
 import { z } from 'zod';
 import { messageOf } from '../../../src/errors.ts';
 import type { LocalTrainingServiceOptions } from '../../../src/service/local/local-training-service.ts';
@@ -37,6 +38,8 @@ export type TinkerServerOptions = {
   readonly fault?: (seen: Seen) => Fault | undefined;
   /** Keys that are let in; absent = all, and none is asked for. */
   readonly keys?: readonly string[];
+  /** Takes passes that are compressed with zstd. */
+  readonly takesZstd?: boolean;
   /** Exchanges keys for tokens, and refuses the keys themselves elsewhere. */
   readonly hasTokens?: boolean;
   /** Replaces a result, to see what the client does with a wrong one. */
@@ -62,7 +65,9 @@ export async function startTinkerServer(options: TinkerServerOptions): Promise<T
   const seen: Seen[] = [];
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const path = (request.url ?? '').replace(/^\/api\/v1/, '');
-    const body = await buffer(request);
+    const sent = await buffer(request);
+    const isCompressed = options.takesZstd && request.headers['content-encoding'] === 'zstd';
+    const body = isCompressed ? zstdDecompressSync(sent) : sent;
     const method = request.method ?? '';
     const one: Seen = { method, path, headers: request.headers, body };
     seen.push(one);
@@ -183,7 +188,10 @@ class ServerState {
     const text = (name: string) => z.string().parse(body[name]);
     switch (seen.path) {
       case '/client/config':
-        return { pjwt_auth_enabled: this.#options.hasTokens ?? false };
+        return {
+          pjwt_auth_enabled: this.#options.hasTokens ?? false,
+          proto_compress_fwdbwd: this.#options.takesZstd ?? false,
+        };
       case '/auth/token':
         return { jwt: testToken };
       case '/create_session': {
