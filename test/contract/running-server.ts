@@ -29,6 +29,6 @@ export async function describedServer(text: string): Promise<ServiceUnderTest> {
         ...{ url, server, baseModel, limits: { vocabSize, maxPositions } },
         ...(apiKey && { apiKey }),
       }),
-    ...{ vocabSize, maxPositions, isSnapshot, hasAdapterFiles },
+    ...{ vocabSize, maxPositions, isSnapshot, hasAdapterFiles, isBatchInvariant: false },
   };
 }

@@ -48,9 +48,13 @@ export const lesson = [
   supervised(3, 1, 4, 1, 5, 9, 2),
 ];
 
-export async function teach(policy: Policy, data: readonly Datum[] = lesson): Promise<number> {
+export async function teach(
+  policy: Policy,
+  data: readonly Datum[] = lesson,
+  learningRate = adam.learningRate,
+): Promise<number> {
   const pass = policy.forwardBackward(data, { kind: 'cross_entropy' });
-  await policy.optimStep(adam).result;
+  await policy.optimStep({ ...adam, learningRate }).result;
   return (await pass.result).metrics.loss ?? Number.NaN;
 }
 
