@@ -2,8 +2,8 @@
  * What the stages of MALT and MAPoRL take beside the PyTorch prototypes of the same methods, in one thread each:
  * `npm run bench:stages -- --with-peers --runs 2 --json`
  *
- * MALT on chain arithmetic: trees of 600 questions (count: sampled tokens), SFT (examples, two epochs of each), DPO (pairs,
- * four epochs). MAPoRL on the split-knowledge debate: ten updates of 384 games (sampled tokens). Both sides do the same work
+ * MALT on chain arithmetic: trees of 150 questions (count: sampled tokens), SFT (examples, two epochs of each), DPO (pairs,
+ * four epochs). MAPoRL on the split-knowledge debate: five updates of 384 games (sampled tokens). Both sides do the same work
  * on tiny models of about one size; theirs are fully fine-tuned and read no text, ours pass through chat templates, run
  * store and checkpoints and train adapters. The prototypes are read from ../shared/prototypes/scaled; without them, or
  * without peers, our side is measured alone.
@@ -20,8 +20,8 @@ import { ownSide, peerSide, type Run } from './support/side.ts';
 const prototypes = join(root, '..', 'shared', 'prototypes', 'scaled');
 const cache = join(root, '.teamtune', 'bench', 'prototypes');
 const cases = [
-  { case: 'malt', questions: 600, stages: ['trees', 'sft', 'dpo'] },
-  { case: 'maporl', updates: 10, games: 384, stages: ['updates'] },
+  { case: 'malt', questions: 150, stages: ['trees', 'sft', 'dpo'] },
+  { case: 'maporl', updates: 5, games: 384, stages: ['updates'] },
 ] as const;
 
 const { python, runs, json, wants } = readOptions(

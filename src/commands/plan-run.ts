@@ -18,6 +18,7 @@ import type { Metrics } from '../types/metrics.ts';
 import type { Action } from '../types/trajectory.ts';
 import { wireMethod } from '../wire-method.ts';
 import { readHeldOut, readTrainingTasks, wire } from '../wiring.ts';
+import { type TreeLoad, treeLoadOf } from './plan-trees.ts';
 
 /** How often and how long everything is done in a run, at most: every action at its limit. */
 export type Workload = {
@@ -32,6 +33,8 @@ export type Workload = {
   readonly context: number;
   /** Longest action. */
   readonly actionTokens: number;
+  /** Absent unless the method grows trees; plays are then those of the step that grows them. */
+  readonly trees?: TreeLoad;
 };
 
 /** What one short step of the real model showed. */
@@ -75,16 +78,22 @@ export async function workloadOf(config: RunConfig): Promise<Workload> {
   const longest = Math.max(...prompts.map((prompt) => tokenizer.encode(prompt).length));
   const agents = agentNames(team).map((name) => {
     const { maxTokens = 0, maxTurns = 1 } = team.agents[name] ?? {};
-    return { maxTurns, maxTokens: Math.min(maxTokens, rollout.maxActionTokens ?? maxTokens) };
+    const limited = Math.min(maxTokens, rollout.maxActionTokens ?? maxTokens);
+    return { name, maxTurns, maxTokens: limited };
   });
   const tokensPerPlay = sum(agents.map(({ maxTokens, maxTurns }) => maxTokens * maxTurns));
   const { config: model } = await openModelFolder(config.model.path);
   const { steps } = wireMethod(config);
   const evaluations = 2 + (evaluation.every > 0 ? Math.ceil(steps / evaluation.every) - 1 : 0);
+  const { method } = config;
+  const trees = method.kind === 'malt' ? treeLoadOf(method, agents, tasks.length) : undefined;
   const heldOutTasks = sum(heldOut.map((set) => set.tasks.length));
   return {
     steps,
-    playsPerStep: rollout.tasksPerStep * rollout.samplesPerTask,
+    playsPerStep: trees
+      ? trees.questions * trees.leaves
+      : rollout.tasksPerStep * rollout.samplesPerTask,
+    ...(trees && { trees }),
     actionsPerPlay: [agents.length, sum(agents.map(({ maxTurns }) => maxTurns))],
     tokensPerPlay,
     evaluationPlays: heldOutTasks * evaluation.samplesPerTask * evaluations,
@@ -127,14 +136,18 @@ function memoryUse(
  * Plays and trains small steps with the real model, team and tools, in a folder of their own that is removed. A rule
  * stands in for the coach, so nobody is asked and nothing is paid.
  */
-export async function takeDryStep(config: RunConfig, watch: Watch): Promise<DryStep> {
+export async function takeDryStep(
+  config: RunConfig,
+  { playsPerStep }: Workload,
+  watch: Watch,
+): Promise<DryStep> {
   // Loads libtorch, whose own size is no part of the model's.
   describeEngine();
   const processBytes = process.memoryUsage.rss();
   const directory = await mkdtemp(join(tmpdir(), 'teamtune-plan-'));
   const { training, close } = await wire(dryConfig(config), { directory, resume: false, watch });
   try {
-    const { step, plays, metrics } = await largestStep(config, training);
+    const { step, plays, metrics } = await largestStep(config, training, playsPerStep);
     const actions = training.run.actionsOf(step);
     const peakBytes = process.resourceUsage().maxRSS * 1024;
     const plannedBytes = await plannedFor(config, actions, plays);
@@ -148,10 +161,12 @@ export async function takeDryStep(config: RunConfig, watch: Watch): Promise<DryS
 type TakenStep = { readonly step: number; readonly plays: number; readonly metrics: Metrics };
 
 /** A batch as large as the run's is what sampling costs; the first steps bear the start of interpreters and caches. */
-async function largestStep({ rollout, model }: RunConfig, training: Training): Promise<TakenStep> {
-  const atOnce = Math.min(
-    ...[rollout.tasksPerStep * rollout.samplesPerTask, rollout.concurrency, model.maxRows],
-  );
+async function largestStep(
+  { rollout, model }: RunConfig,
+  training: Training,
+  playsPerStep: number,
+): Promise<TakenStep> {
+  const atOnce = Math.min(playsPerStep, rollout.concurrency, model.maxRows);
   let plays = dry.plays;
   for (let step = 1; ; step++) {
     const begin = performance.now();

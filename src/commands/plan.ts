@@ -7,6 +7,7 @@ import { BoundaryError } from '../errors.ts';
 import { type MemoryPlan, type MemoryUse, totalMemory } from '../service/local/plan-memory.ts';
 import { type Command, repeated } from './command.ts';
 import { type DryStep, memoryOf, takeDryStep, type Workload, workloadOf } from './plan-run.ts';
+import type { TreeLoad } from './plan-trees.ts';
 import { createProgress, duration, screenFor } from './progress.ts';
 
 /** What Node, libtorch and a Python interpreter take beside the model. */
@@ -30,11 +31,12 @@ export const planCommand: Command = {
     if (!request.json) console.log(describeMemory(memory, available).join('\n'));
     refuseWhatCannotFit({ config, use, memory, available });
     const watch = createProgress(screenFor(process.stderr), { steps: 1, agents: [] });
-    const dryStep = await takeDryStep(config, { ...watch, note: () => undefined });
+    const dryStep = await takeDryStep(config, load, { ...watch, note: () => undefined });
     const coach = coachPlan(config, load, dryStep);
     const time = timePlan(load, dryStep);
     if (!request.json) {
-      console.log([...describeCoach(coach), ...describeTime(time, dryStep)].join('\n'));
+      const trees = load.trees ? describeTrees(load.trees) : [];
+      console.log([...trees, ...describeCoach(coach), ...describeTime(time, dryStep)].join('\n'));
     }
     const components = { ...memory, process: processBytes, allowance: allowanceFor(memory) };
     return {
@@ -102,8 +104,9 @@ type CoachPlan = {
 };
 
 function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPlan {
-  const plays = load.steps * load.playsPerStep;
-  const [fewest, all] = load.actionsPerPlay;
+  const plays = (load.trees?.rounds ?? load.steps) * load.playsPerStep;
+  // A leaf of a tree is judged once, by its last action.
+  const [fewest, all] = load.trees ? [1, 1] : load.actionsPerPlay;
   const least = isCoached(config) ? plays * fewest : 0;
   // A team that asks by itself does so about as many actions as it likes, and in evaluations, too.
   const evaluationPlays = config.team.asksCoach ? load.evaluationPlays : 0;
@@ -130,14 +133,40 @@ type TimePlan = {
 function timePlan(load: Workload, dryStep: DryStep): TimePlan {
   const [, actions] = load.actionsPerPlay;
   const playSeconds = load.tokensPerPlay / dryStep.samplingRate;
+  const evaluationSeconds = load.evaluationPlays * playSeconds;
+  if (load.trees) return { ...treeTime(load.trees, dryStep), evaluationSeconds };
   const trainedTokens = load.tokensPerPlay + actions * dryStep.observationTokens;
   const stepSeconds = load.playsPerStep * (playSeconds + trainedTokens / dryStep.trainingRate);
   return {
     measuredStepSeconds: (load.playsPerStep * dryStep.seconds) / dryStep.plays,
     stepSeconds,
     trainingSeconds: load.steps * stepSeconds,
-    evaluationSeconds: load.evaluationPlays * playSeconds,
+    evaluationSeconds,
   };
+}
+
+/** The same of trees: of a step, the mean over those of a round. */
+function treeTime(trees: TreeLoad, dryStep: DryStep): Omit<TimePlan, 'evaluationSeconds'> {
+  const { rounds, questions, stepsPerRound } = trees;
+  const { observationTokens, samplingRate, trainingRate, seconds, playSeconds, actions } = dryStep;
+  const trained = trees.trainedTokens + trees.trainedActions * observationTokens;
+  const questionSeconds = trees.sampledTokens / samplingRate + trained / trainingRate;
+  const measured =
+    (trees.actions * playSeconds + trees.trainedActions * (seconds - playSeconds)) / actions;
+  return {
+    measuredStepSeconds: (questions * measured) / stepsPerRound,
+    stepSeconds: (questions * questionSeconds) / stepsPerRound,
+    trainingSeconds: rounds * questions * questionSeconds,
+  };
+}
+
+function describeTrees({ rounds, questions, leaves, actions, ...load }: TreeLoad): string[] {
+  const number = (value: number) => value.toLocaleString('en-US');
+  return [
+    'trees, at most: fully grown, every action positive',
+    `  ${number(rounds)} × ${number(questions)} questions of ${number(leaves)} plays, which share beginnings: ${number(actions)} actions and ${number(load.sampledTokens)} tokens sampled for one`,
+    `  ${number(load.trainedActions)} actions through the model for one question's training, all epochs counted`,
+  ];
 }
 
 function describeMemory(memory: MemoryPlan, available: number): string[] {

@@ -84,6 +84,12 @@ function creditStep(run: Run, step: number, options: RecreditOptions): Credited[
     referenceLogprobs: run.rescores.referencesOf(step),
   };
   if (input.referenceLogprobs.size === 0) {
+    if (run.trees.valuesOf(step).size > 0) {
+      throw new BoundaryError(
+        'run',
+        `step ${step} of ${run.directory} was trained on examples and preferences, for which nobody asked the reference for log-probabilities, and credit is reckoned with them: expected a run of policy gradients (mappa, maporl, or malt with method.objective=values)`,
+      );
+    }
     throw new BoundaryError(
       'run',
       `${run.directory} has no reference log-probabilities of step ${step}: it was written by a teamtune that did not record them, or by a method that needs none`,

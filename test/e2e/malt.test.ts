@@ -87,6 +87,12 @@ describe('a run of MALT', () => {
     expect(agents.generator.meanAbsoluteDifference.value).toBeGreaterThan(0.5);
   }, 180_000);
 
+  test('its credit is not derived anew, and it says why', async () => {
+    const { code, stderr } = await runCli(['rescore', whole, '--credit', 'maporl']);
+    expect(code).toBe(3);
+    expect(stderr).toContain('was trained on examples and preferences');
+  }, 60_000);
+
   test('evaluated with an agent left untrained, that one plays as the base and the others as trained', async () => {
     const { directory: checkpoint = '' } = latestCheckpoint(whole) ?? {};
     const output = join(folder, 'untrained');
