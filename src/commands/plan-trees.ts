@@ -70,7 +70,7 @@ function passesOf(
     const examples = sft.epochs * capped(nodes, select.examplesPerQuestion);
     if (objective === 'sft' || !chosen.includes(agent.name)) return examples;
     // Half of the siblings positive, half not, makes the most pairs.
-    const pairs = (nodes / ways) * Math.floor(ways ** 2 / 4);
+    const pairs = Math.ceil(nodes / ways) * Math.floor(ways ** 2 / 4);
     return examples + ofPair * capped(pairs, select.pairsPerQuestion);
   };
 }
