@@ -8,6 +8,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   train: async () => (await import('./commands/train.ts')).trainCommand,
   evaluate: async () => (await import('./commands/evaluate.ts')).evaluateCommand,
   rescore: async () => (await import('./commands/rescore.ts')).rescoreCommand,
+  branch: async () => (await import('./commands/branch.ts')).branchCommand,
   'train-verifier': async () => (await import('./commands/train-verifier.ts')).trainVerifierCommand,
   report: async () => (await import('./commands/report.ts')).reportCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,

@@ -88,10 +88,34 @@ export async function wireEvaluation(
   }
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const heldOut = await readHeldOut(config);
-  const coach = async (run: Run) => {
-    return config.team.asksCoach ? wireRunCoach(config, run, options.watch) : unaskedCoach;
-  };
+  const coach = (run: Run) => wireAskedCoach(config, run, options.watch);
   return wireRun(config, { ...options, tasks: [], heldOut, coach });
+}
+
+/** A coach only where the team asks for its verdicts. */
+async function wireAskedCoach(config: RunConfig, run: Run, watch: Watch): Promise<WiredCoach> {
+  return config.team.asksCoach ? wireRunCoach(config, run, watch) : unaskedCoach;
+}
+
+/**
+ * The same for plays that go on from recorded ones, whose tasks the finished run holds.
+ *
+ * @param options.checkpoint a folder with each agent's weights; absent = the untrained team
+ * @param options.branches says which ones, so that a record of them is not gone on with for others
+ */
+export async function wireBranches(
+  config: RunConfig,
+  options: {
+    readonly directory: string;
+    readonly resume: boolean;
+    readonly checkpoint?: string;
+    readonly branches: Readonly<Record<string, unknown>>;
+    readonly watch: Watch;
+  },
+): Promise<Wired> {
+  if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
+  const coach = (run: Run) => wireAskedCoach(config, run, options.watch);
+  return wireRun(config, { ...options, tasks: [], heldOut: [], coach });
 }
 
 function refuseUnknownAgents({ team }: RunConfig, agents: readonly string[]): void {
@@ -109,6 +133,7 @@ type RunParts = {
   readonly resume: boolean;
   readonly checkpoint?: string;
   readonly untrained?: readonly string[];
+  readonly branches?: Readonly<Record<string, unknown>>;
   readonly watch: Watch;
   readonly tasks: readonly Task[];
   readonly heldOut: readonly HeldOutSet[];
@@ -131,6 +156,7 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       coaching: { ...config.coaching, ...rubricHashOf(config) },
       ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
       ...(parts.untrained && { untrained: parts.untrained }),
+      ...(parts.branches && { branches: parts.branches }),
     };
     refuseAnotherRubric(directory, run.resolvedConfig, config);
     run.setConfig(stored, {

@@ -7,13 +7,13 @@ import { describeUsage } from '../methods/coach-metrics.ts';
 import { type CreditDifference, compareCredit } from '../methods/recredit.ts';
 import { type Rescored, rescoreRun } from '../methods/rescore.ts';
 import type { AgentCalls } from '../run/coach-records.ts';
-import type { Estimate } from '../run/estimate.ts';
 import { openRun, type Run } from '../run/run-store.ts';
 import type { CoachUsage } from '../types/feedback.ts';
 import { verdictKeysOf, wireCoach } from '../wire-coach.ts';
 import { recordedRuleOf } from '../wire-settings.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, screenFor } from './progress.ts';
+import { shownEstimate, table } from './table.ts';
 
 export const rescoreCommand: Command = {
   summary: 'Score a finished run’s actions with another coach, or derive its advantages anew.',
@@ -169,13 +169,13 @@ function describeVerdicts(result: SecondVerdicts): string {
   const rows = Object.entries(result.agents).map(([agent, own]) => [
     agent,
     String(own.pairs),
-    shown(own.meanFirst, 1),
-    shown(own.meanSecond, 1),
-    shown(own.pearson),
-    shown(own.spearman),
-    shown(own.meanAbsoluteDifference, 1),
-    shown(own.kappa),
-    shown(own.withinOnePoint),
+    shownEstimate(own.meanFirst, 1),
+    shownEstimate(own.meanSecond, 1),
+    shownEstimate(own.pearson),
+    shownEstimate(own.spearman),
+    shownEstimate(own.meanAbsoluteDifference, 1),
+    shownEstimate(own.kappa),
+    shownEstimate(own.withinOnePoint),
   ]);
   const missing = Object.entries(unscored).map(([cause, count]) => `${count} unscored: ${cause}`);
   const sources = [
@@ -204,8 +204,8 @@ function describeCredit(difference: Readonly<Record<string, CreditDifference>>):
   const rows = Object.entries(difference).map(([agent, own]) => [
     agent,
     String(own.actions),
-    shown(own.correlation),
-    shown(own.signAgreement),
+    shownEstimate(own.correlation),
+    shownEstimate(own.signAgreement),
     String(own.onlyFirst),
     String(own.onlySecond),
   ]);
@@ -216,24 +216,4 @@ function describeCredit(difference: Readonly<Record<string, CreditDifference>>):
       note === undefined ? [] : `${agent}: no correlation, because ${note}`,
     ),
   ].join('\n');
-}
-
-/** A value with its interval; a dash where it does not exist. */
-function shown(estimate: Estimate | undefined, digits = 2): string {
-  if (estimate === undefined) return '–';
-  const { value, low, high } = estimate;
-  if (low === undefined || high === undefined) return value.toFixed(digits);
-  return `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
-  );
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
 }

@@ -5,11 +5,11 @@ import { BoundaryError } from '../errors.ts';
 /** @throws BoundaryError("config") for a folder that holds something and is not resumed, or the other way round */
 export function refuseWrongDirectory(
   directory: string,
-  wanted: { readonly resume: boolean; readonly what: 'run' | 'evaluation' },
+  wanted: { readonly resume: boolean; readonly what: 'run' | 'evaluation' | 'record' },
 ): void {
   const exists = existsSync(join(directory, 'run.db'));
   if (exists === wanted.resume) return;
-  const article = wanted.what === 'run' ? 'a run' : 'an evaluation';
+  const article = wanted.what === 'evaluation' ? 'an evaluation' : `a ${wanted.what}`;
   throw new BoundaryError(
     'config',
     exists

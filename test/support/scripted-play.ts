@@ -8,10 +8,10 @@ import type { Sampler } from '../../src/types/training-service.ts';
 import type { Trajectory } from '../../src/types/trajectory.ts';
 
 /** Characters are their own tokens; 0 ends a turn. */
-const charactersOf = (text: string) =>
+export const charactersOf = (text: string) =>
   Int32Array.from({ length: text.length }, (_, at) => text.charCodeAt(at));
 
-const tokenizer: Tokenizer = {
+export const characterTokenizer: Tokenizer = {
   ...{ vocabSize: 65_536, takesTools: false, eosTokenIds: [0] },
   ...{ encode: charactersOf, encodePlain: charactersOf },
   decode: (ids) => Array.from(ids, (id) => String.fromCharCode(id)).join(''),
@@ -55,7 +55,14 @@ export async function playScripted(
     ([agent, texts]) => [agent, scripted(texts)] as const,
   );
   const stage: Stage = {
-    ...{ team: play.team, tokenizer, seed: 1, scope: '1', temperature: 1, workspaces },
+    ...{
+      team: play.team,
+      tokenizer: characterTokenizer,
+      seed: 1,
+      scope: '1',
+      temperature: 1,
+      workspaces,
+    },
     ...{ playTimeoutMs: 120_000, maxActionTokens: 20_000, maxActions: 20, finished: new Map() },
     samplers: new Map(samplers),
     tools: new Map([['python', createPythonTool(sandbox)]]),
