@@ -24,13 +24,15 @@ import { type TreeLoad, treeLoadOf } from './plan-trees.ts';
 export type Workload = {
   readonly steps: number;
   readonly playsPerStep: number;
-  /** Actions of one play: at least one for each agent, at most all turns. */
+  /** Actions of one play: at least one for each agent, at most all turns, or what a play was seen to have. */
   readonly actionsPerPlay: readonly [least: number, most: number];
   /** Sampled tokens of one play, at most. */
   readonly tokensPerPlay: number;
   readonly evaluationPlays: number;
   /** Tokens of the longest sequence: the longest task, the team's words around it, and all that agents can write. */
   readonly context: number;
+  /** Tokens that the model takes at most. */
+  readonly maxPositions: number;
   /** Longest action. */
   readonly actionTokens: number;
   /** Absent unless the method grows trees; plays are then those of the step that grows them. */
@@ -44,6 +46,8 @@ export type DryStep = {
   readonly seconds: number;
   readonly playSeconds: number;
   readonly actions: number;
+  /** Of the play that had the most. */
+  readonly mostActions: number;
   /** Actions that the step's own limit of tokens cut. */
   readonly cutActions: number;
   readonly sampledTokens: number;
@@ -98,6 +102,7 @@ export async function workloadOf(config: RunConfig): Promise<Workload> {
     tokensPerPlay,
     evaluationPlays: heldOutTasks * evaluation.samplesPerTask * evaluations,
     context: Math.min(model.maxPositions, longest + promptTokens + tokensPerPlay),
+    maxPositions: model.maxPositions,
     actionTokens: Math.max(...agents.map(({ maxTokens }) => maxTokens)),
   };
 }
@@ -149,9 +154,11 @@ export async function takeDryStep(
   try {
     const { step, plays, metrics } = await largestStep(config, training, playsPerStep);
     const actions = training.run.actionsOf(step);
+    const lengths = training.run.trajectoriesOf(step).map((play) => play.actions.length);
+    const pace = { ...paceOf(actions, metrics), mostActions: Math.max(...lengths) };
     const peakBytes = process.resourceUsage().maxRSS * 1024;
     const plannedBytes = await plannedFor(config, actions, plays);
-    return { plays, ...paceOf(actions, metrics), processBytes, peakBytes, plannedBytes };
+    return { plays, ...pace, processBytes, peakBytes, plannedBytes };
   } finally {
     await close();
     await rm(directory, { recursive: true, force: true });
@@ -178,6 +185,22 @@ async function largestStep(
     if ((isLast && step > 1) || seconds > dry.seconds) return { step, plays, metrics };
     if (!isLast) plays = Math.min(atOnce, plays * dry.growth);
   }
+}
+
+/**
+ * The workload of a team whose code asks its agents more than once, which only a play shows: no fewer actions than the dry
+ * step's longest play had, and as many more tokens.
+ */
+export function measuredLoad(load: Workload, { mostActions }: DryStep): Workload {
+  const [least, declared] = load.actionsPerPlay;
+  if (mostActions <= declared) return load;
+  const tokensPerPlay = Math.ceil((load.tokensPerPlay * mostActions) / declared);
+  const context = load.context + tokensPerPlay - load.tokensPerPlay;
+  return {
+    ...load,
+    ...{ actionsPerPlay: [least, mostActions], tokensPerPlay },
+    context: Math.min(load.maxPositions, context),
+  };
 }
 
 function paceOf(actions: readonly Action[], metrics: Metrics) {

@@ -6,7 +6,14 @@ import type { RunConfig } from '../config/schema.ts';
 import { BoundaryError } from '../errors.ts';
 import { type MemoryPlan, type MemoryUse, totalMemory } from '../service/local/plan-memory.ts';
 import { type Command, repeated } from './command.ts';
-import { type DryStep, memoryOf, takeDryStep, type Workload, workloadOf } from './plan-run.ts';
+import {
+  type DryStep,
+  measuredLoad,
+  memoryOf,
+  takeDryStep,
+  type Workload,
+  workloadOf,
+} from './plan-run.ts';
 import type { TreeLoad } from './plan-trees.ts';
 import { createProgress, duration, screenFor } from './progress.ts';
 
@@ -25,19 +32,25 @@ export const planCommand: Command = {
   },
   run: async (request) => {
     const config = await loadConfig(request.operands[0] as string, repeated(request, 'set'));
-    const load = await workloadOf(config);
-    const { memory, use } = await memoryOf(config, load);
+    const say = (lines: readonly string[]) => request.json || console.log(lines.join('\n'));
     const available = availableMemory();
-    if (!request.json) console.log(describeMemory(memory, available).join('\n'));
-    refuseWhatCannotFit({ config, use, memory, available });
+    const memoryFor = async (load: Workload, title: string) => {
+      const { memory, use } = await memoryOf(config, load);
+      say(describeMemory(memory, available, title));
+      refuseWhatCannotFit({ config, use, memory, available });
+      return memory;
+    };
+    const declared = await workloadOf(config);
+    const declaredMemory = await memoryFor(declared, 'memory');
     const watch = createProgress(screenFor(process.stderr), { steps: 1, agents: [] });
-    const dryStep = await takeDryStep(config, load, { ...watch, note: () => undefined });
+    const dryStep = await takeDryStep(config, declared, { ...watch, note: () => undefined });
+    const load = measuredLoad(declared, dryStep);
+    const title = `memory, with the ${dryStep.mostActions} actions that a play was seen to have`;
+    const memory = load === declared ? declaredMemory : await memoryFor(load, title);
     const coach = coachPlan(config, load, dryStep);
     const time = timePlan(load, dryStep);
-    if (!request.json) {
-      const trees = load.trees ? describeTrees(load.trees) : [];
-      console.log([...trees, ...describeCoach(coach), ...describeTime(time, dryStep)].join('\n'));
-    }
+    const trees = load.trees ? describeTrees(load.trees) : [];
+    say([...trees, ...describeCoach(coach), ...describeTime(time, dryStep)]);
     const components = { ...memory, process: processBytes, allowance: allowanceFor(memory) };
     return {
       memory: { ...components, total: totalOf(memory), available },
@@ -169,7 +182,7 @@ function describeTrees({ rounds, questions, leaves, actions, ...load }: TreeLoad
   ];
 }
 
-function describeMemory(memory: MemoryPlan, available: number): string[] {
+function describeMemory(memory: MemoryPlan, available: number, title: string): string[] {
   const lines: readonly (readonly [string, number])[] = [
     ['weights', memory.weights],
     ['adapters', memory.adapters],
@@ -182,7 +195,7 @@ function describeMemory(memory: MemoryPlan, available: number): string[] {
     ['this machine', available],
   ];
   return [
-    'memory',
+    title,
     ...lines.map(([name, bytes]) => `  ${name.padEnd(13)} ${gibibytes(bytes).padStart(10)}`),
   ];
 }

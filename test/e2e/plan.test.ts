@@ -6,6 +6,30 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
 
+const index = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
+
+/** Two agents speak twice each; every answer is scored, in evaluations, too. */
+const discussionText = `
+import { defineRun, discussionTeam } from ${JSON.stringify(index)};
+const agent = { role: 'Debater', maxTokens: 6 };
+const tasks = Array.from({ length: 4 }, (_, id) => ({ id: String(id), prompt: 'Add ' + id, answer: '1' }));
+export default defineRun({
+  name: 'two',
+  team: discussionTeam({
+    ...{ name: 'two', agents: { ann: agent, bob: agent }, turns: 2 },
+    ...{ showScores: true, decides: 'weighted' },
+  }),
+  model: { path: './model', threads: 1 },
+  adapter: { rank: 2, alpha: 4 },
+  tasks: { train: tasks, heldOut: tasks },
+  coach: ({ action }) => action.tokens.length,
+  method: { kind: 'maporl', verifier: 'grade' },
+  rollout: { tasksPerStep: 4, samplesPerTask: 1 },
+  evaluation: { samplesPerTask: 2 },
+  training: { steps: 2 },
+});
+`;
+
 const config = fileURLToPath(new URL('../../teams/mathchat/teamtune.config.ts', import.meta.url));
 let folder: string;
 
@@ -59,6 +83,18 @@ test('a plan counts calls and plays of the whole run, measures a step, asks no c
   expect(components.allowance).toBeCloseTo((0.15 * (sum - components.process)) / 1.15, -1);
   const left = (await readdir(tmpdir())).filter((name) => !before.includes(name));
   expect(left.filter((name) => name.startsWith('teamtune-plan-'))).toEqual([]);
+}, 120_000);
+
+test('a plan counts the actions that a play was seen to have where a team asks its agents more than once', async () => {
+  const file = join(folder, 'discussion.config.ts');
+  await writeFile(file, discussionText);
+  const { code, stdout } = await runCli(['plan', file, '--json']);
+  expect(code).toBe(0);
+  const { coach, load, dryStep } = JSON.parse(stdout);
+  // 2 steps of 4 plays, and 4 tasks × 2 samples before and after: 24 plays of two agents' two answers.
+  expect(coach.calls).toEqual([0, 24 * 4]);
+  expect(load).toMatchObject({ actionsPerPlay: [2, 4], tokensPerPlay: 4 * 6 });
+  expect(dryStep.mostActions).toBe(4);
 }, 120_000);
 
 test.each([
