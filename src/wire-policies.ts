@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkpointName, checkpointsDirectory } from './checkpoint/checkpoint-directory.ts';
+import { damageOf } from './checkpoint/restore-checkpoint.ts';
 import { saveCheckpoint } from './checkpoint/save-checkpoint.ts';
 import type { RunConfig } from './config/schema.ts';
 import { BoundaryError } from './errors.ts';
@@ -49,7 +50,7 @@ export async function openPolicies(
  * The policies as an earlier step of the run left them, to play steps that are still to come.
  *
  * @param at.step 0 = before the first step
- * @returns undefined where that step's checkpoint is not kept any more
+ * @returns undefined where that step's checkpoint is damaged or gone
  */
 export async function openPublished(
   serviceOf: ServiceOf,
@@ -59,7 +60,7 @@ export async function openPublished(
   const { directory, step } = at;
   const checkpoint =
     step === 0 ? undefined : join(checkpointsDirectory(directory), checkpointName(step));
-  if (checkpoint !== undefined && !existsSync(checkpoint)) return undefined;
+  if (checkpoint !== undefined && (await damageOf(checkpoint)) !== undefined) return undefined;
   const mark = `@${step}`;
   const policies = await openPolicies(serviceOf, config, checkpoint, mark);
   const published = [...(await publishAll(policies))].map(([agent, sampler]) => {

@@ -1,3 +1,4 @@
+import { BoundaryError } from '../errors.ts';
 import { type Manifest, readManifest, verifyFiles } from './manifest.ts';
 
 /**
@@ -12,4 +13,15 @@ export async function restoreCheckpoint(
   const manifest = await readManifest(directory);
   await verifyFiles(directory, manifest);
   return { directory, manifest };
+}
+
+/** What is wrong with a checkpoint; undefined where it is whole. */
+export async function damageOf(directory: string): Promise<BoundaryError | undefined> {
+  try {
+    await restoreCheckpoint(directory);
+    return undefined;
+  } catch (error) {
+    if (error instanceof BoundaryError && error.boundary === 'checkpoint') return error;
+    throw error;
+  }
 }

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { BoundaryError } from '../errors.ts';
+import type { BoundaryError } from '../errors.ts';
 import type { Run } from '../run/run-store.ts';
 import { checkpointsDirectory, removeUnfinishedCheckpoints } from './checkpoint-directory.ts';
-import { restoreCheckpoint } from './restore-checkpoint.ts';
+import { damageOf } from './restore-checkpoint.ts';
 
 /** A completed step and the whole checkpoint of it. */
 export type RestorePoint = { readonly step: number; readonly directory: string };
@@ -35,14 +35,4 @@ export async function restorePoint(
   }
   if (damage !== undefined) throw damage;
   return undefined;
-}
-
-async function damageOf(directory: string): Promise<BoundaryError | undefined> {
-  try {
-    await restoreCheckpoint(directory);
-    return undefined;
-  } catch (error) {
-    if (error instanceof BoundaryError && error.boundary === 'checkpoint') return error;
-    throw error;
-  }
 }

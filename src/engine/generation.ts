@@ -56,7 +56,7 @@ export type SequenceGenerator = {
   readonly cancel: (id: number) => void;
   /** One pass of the model; returns the sequences that it finished. */
   readonly step: () => readonly Generated[];
-  /** Frees all memory; requests that are not finished are dropped. */
+  /** Frees all memory; requests that are not finished are dropped. New ones may be submitted: also after a failed `step`. */
   readonly dispose: () => void;
 };
 

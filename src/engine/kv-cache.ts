@@ -118,8 +118,11 @@ export class KvCache {
   #allocate(): LayerCache[] {
     const { config, dtype, device } = this.#decoder;
     const shape = [this.#slots, this.#positions, config.keyValueHeads, config.headDim];
-    const store = () => keep(zeros(shape, { dtype, device }));
-    return Array.from({ length: config.layers }, () => ({ keys: store(), values: store() }));
+    const store = () => zeros(shape, { dtype, device });
+    const layers = tidy(() =>
+      Array.from({ length: config.layers }, () => ({ keys: store(), values: store() })),
+    );
+    return layers.map(({ keys, values }) => ({ keys: keep(keys), values: keep(values) }));
   }
 
   #dropViews(): void {

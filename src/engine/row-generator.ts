@@ -53,7 +53,7 @@ export class RowGenerator implements SequenceGenerator {
   readonly #options: Required<GeneratorOptions>;
   readonly #cache: SequenceCache;
   readonly #adapters: AdapterBanks;
-  readonly #slots: SequenceSlots;
+  #slots: SequenceSlots;
   readonly #waiting: Row[] = [];
   #active: ActiveRow[] = [];
   #nextId = 1;
@@ -65,10 +65,7 @@ export class RowGenerator implements SequenceGenerator {
     this.#options = { ...defaults, ...options };
     this.#cache = new SequenceCache(decoder);
     this.#adapters = new AdapterBanks(decoder);
-    this.#slots = new SequenceSlots({
-      sequences: this.#options.maxRows,
-      tokens: Math.floor(this.#options.maxRetainedBytes / bytesPerToken(decoder)),
-    });
+    this.#slots = this.#emptySlots();
   }
 
   get pending(): number {
@@ -107,7 +104,15 @@ export class RowGenerator implements SequenceGenerator {
     this.#active = [];
     this.#dropSteady();
     this.#cache.dispose();
+    this.#slots = this.#emptySlots();
     this.#adapters.dispose();
+  }
+
+  #emptySlots(): SequenceSlots {
+    return new SequenceSlots({
+      sequences: this.#options.maxRows,
+      tokens: Math.floor(this.#options.maxRetainedBytes / bytesPerToken(this.#decoder)),
+    });
   }
 
   #step(): readonly Generated[] {

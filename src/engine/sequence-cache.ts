@@ -111,25 +111,33 @@ export class SequenceCache {
       const to = extents.take(from.length);
       return to === undefined ? [] : [{ slot, from, to }];
     });
-    const { layers } = this.#decoder.config;
-    // Layer by layer: no more than one stands there twice.
-    this.#layers = Array.from({ length: layers }, (_, index) => {
-      const after = makeStore(this.#decoder, extents.size);
-      const before = this.#layers[index];
-      if (before !== undefined) {
-        for (const { from, to } of moves)
-          copyTokens(
-            { store: before, at: from.start },
-            { store: after, at: to.start },
-            from.length,
-          );
-        disposeStore(before);
-      }
-      return after;
-    });
+    this.#moveAll(moves, extents.size);
     for (const { slot, to } of moves) this.#held.set(slot, to);
     this.#extents = extents;
     return extents;
+  }
+
+  /** Layer by layer, so that no more than one stands there twice. When there is no memory for one, nothing is held any more. */
+  #moveAll(moves: readonly Move[], places: number): void {
+    const moved: LayerCache[] = [];
+    try {
+      for (let layer = 0; layer < this.#decoder.config.layers; layer++) {
+        const after = makeStore(this.#decoder, places);
+        moved.push(after);
+        const before = this.#layers[layer];
+        if (before === undefined) continue;
+        for (const { from, to } of moves) {
+          const source = { store: before, at: from.start };
+          copyTokens(source, { store: after, at: to.start }, from.length);
+        }
+        disposeStore(before);
+      }
+    } catch (error) {
+      this.#layers = [...moved, ...this.#layers.slice(moved.length)];
+      this.dispose();
+      throw error;
+    }
+    this.#layers = moved;
   }
 
   #copy(from: Extent, to: Extent, tokens: number): void {
@@ -138,6 +146,8 @@ export class SequenceCache {
     }
   }
 }
+
+type Move = { readonly from: Extent; readonly to: Extent };
 
 type Place = { readonly store: LayerCache; readonly at: number };
 
@@ -155,8 +165,11 @@ function copyTokens(from: Place, to: Place, tokens: number): void {
 /** Memory is only taken where it is written. */
 function makeStore({ config, dtype, device }: Decoder, places: number): LayerCache {
   const shape = [places, config.keyValueHeads, config.headDim];
-  const store = () => keep(empty(shape, { dtype, device }));
-  return { keys: store(), values: store() };
+  const store = tidy(() => ({
+    keys: empty(shape, { dtype, device }),
+    values: empty(shape, { dtype, device }),
+  }));
+  return { keys: keep(store.keys), values: keep(store.values) };
 }
 
 function disposeStore({ keys, values }: LayerCache): void {

@@ -115,7 +115,7 @@ test('where that checkpoint is gone, the newest policies play, and the run says 
   await ahead.close();
   expect(played[0]).toBe('4 by 3');
   expect(notes[0]).toContain(
-    'the checkpoint of step 2, whose policies were to play step 4, is gone',
+    'the checkpoint of step 2, whose policies were to play step 4, is damaged or gone',
   );
 });
 

@@ -25,7 +25,7 @@ export function openPlaysAhead(training: Training): PlaysAhead {
     if (earlier !== undefined) return earlier;
     if (wanted < newest) {
       training.watch.note(
-        `warning: the checkpoint of step ${wanted}, whose policies were to play step ${step}, is gone: those of step ${newest} play it, and the numbers will not be those of a run that was not interrupted`,
+        `warning: the checkpoint of step ${wanted}, whose policies were to play step ${step}, is damaged or gone: those of step ${newest} play it, and the numbers will not be those of a run that was not interrupted`,
       );
     }
     const samplers = await publishAll(training.policies);

@@ -68,19 +68,16 @@ export function createSamplingPool(
     return true;
   };
 
-  /** A failed step leaves no row whose state can be trusted. */
+  /** A failed step leaves nothing whose state can be trusted. */
   const failAll = (error: unknown): void => {
-    for (const [id, { reject }] of waiting) {
-      generator.cancel(id);
-      reject(error);
-    }
+    generator.dispose();
+    for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
   };
 
   const close = (): void => {
     isClosed = true;
     failAll(new BoundaryError('engine', 'The service was closed while this sample was under way'));
-    generator.dispose();
   };
 
   const cacheBytes = (): number => generator.cacheBytes;
