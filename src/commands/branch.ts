@@ -58,6 +58,7 @@ type BranchResult = {
   readonly policies: PlayingPolicies;
   readonly leaves: number;
   readonly scored: number;
+  readonly ungraded: number;
   readonly unreplayable: number;
   /** Over both states of every action, each state once. */
   readonly failed: number;
@@ -111,9 +112,9 @@ async function branchFrom(source: Run, config: RunConfig, request: Request): Pro
   }
 }
 
-function countsOf({ scored, unreplayable }: ChosenBranches, record: Run, step: number) {
+function countsOf({ scored, ungraded, unreplayable }: ChosenBranches, record: Run, step: number) {
   const ended = record.trajectoriesOf(`branch:${step}`);
-  return { scored, unreplayable, failed: ended.filter(({ failure }) => failure).length };
+  return { scored, ungraded, unreplayable, failed: ended.filter(({ failure }) => failure).length };
 }
 
 /** What decides how a play goes on; the rest of a config may differ from the run's. */
@@ -193,7 +194,7 @@ function policiesOf(
 }
 
 function describe(result: BranchResult): string {
-  const { step, leaves, scored, unreplayable, failed, agents, worst, record } = result;
+  const { step, leaves, scored, ungraded, unreplayable, failed, agents, worst, record } = result;
   const columns = [
     ...['agent', 'actions', 'score', 'value', 'correlation', 'rank corr.', 'reliability'],
     ...['effect', 'corr. with effect'],
@@ -212,6 +213,7 @@ function describe(result: BranchResult): string {
     ...table([columns, ...rows]),
     'value: share of right answers after the action; effect: that, less the share before it. 95 % intervals in brackets, by bootstrap over tasks; – where it does not exist',
     `a value is itself an estimate from ${leaves} leaves (of a play’s last action it is the play’s own grade): perfect scores would correlate with it by the root of the reliability`,
+    ...(ungraded === 0 ? [] : [`${ungraded} scored actions left out: their tasks have no answer`]),
     ...(unreplayable === 0
       ? []
       : [

@@ -40,7 +40,9 @@ export type ChosenBranches = {
   readonly points: readonly BranchPoint[];
   /** Scored actions of plays that ended. */
   readonly scored: number;
-  /** Of them those after which files of the play had changed, which are not kept. */
+  /** Of them those whose task has no answer to grade against. */
+  readonly ungraded: number;
+  /** Of the others those after which files of the play had changed, which are not kept. */
   readonly unreplayable: number;
 };
 
@@ -76,7 +78,8 @@ export function chooseBranches(run: Run, { step, sample, label }: BranchChoice):
   const random = createRandom(seedFor('branch', step));
   const unreplayable = graded.length - replayable.length;
   const points = shuffled(replayable, random).slice(0, sample);
-  return { points, scored: scored.length, unreplayable };
+  const ungraded = scored.length - graded.length;
+  return { points, scored: scored.length, ungraded, unreplayable };
 }
 
 function pointsOf(
