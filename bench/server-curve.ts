@@ -16,18 +16,23 @@ import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
 import { startTinkerServer } from '../test/support/tinker-server/tinker-server.ts';
 import { runDirectory, trained } from './support/arms.ts';
 import { root } from './support/places.ts';
-import { readCount, readFlags } from './support/read-flags.ts';
+import { readChoice, readCount, readFlags } from './support/read-flags.ts';
 
 const values = readFlags('server-curve', {
   steps: { type: 'string', default: '60', help: 'training steps' },
   every: { type: 'string', default: '10', help: 'steps between evaluations' },
   seed: { type: 'string', default: '1', help: 'of the run' },
-  only: { type: 'string', help: 'here or there: trains one side and compares nothing' },
+  only: {
+    type: 'string',
+    help: 'here or there: trains that side; both are compared only without it',
+  },
   json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
 const [steps, every, seed] = (['steps', 'every', 'seed'] as const).map((name) =>
   readCount('server-curve', { [name]: values[name] }),
 );
+const names = ['here', 'there'] as const;
+const wants = readChoice('server-curve', values.only, names);
 
 /** What a run came to, without what depends on the clock. */
 function read(run: Run) {
@@ -52,8 +57,8 @@ const input: RunInput = {
   evaluation: { every },
 };
 const sides = { here: trainedHere, there: trainedThere };
-if (values.only === 'here' || values.only === 'there') await sides[values.only]();
-else report(await trainedHere(), await trainedThere());
+if (values.only === undefined) report(await trainedHere(), await trainedThere());
+else for (const side of names.filter(wants)) await sides[side]();
 
 function trainedHere(): Promise<Side> {
   return trained(runDirectory('bench-server-curve', `${name}-here`), input, read);

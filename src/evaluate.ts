@@ -33,8 +33,8 @@ type EvaluationCoaching = {
   readonly verdicts: number;
   /** Of them those without a score. */
   readonly unscored: number;
-  /** Plays in which no agent's last answer has a score. */
-  readonly unscoredPlays: number;
+  /** Plays in which no agent's last answer has a score; absent unless scores weigh the team's vote. */
+  readonly unscoredPlays?: number;
 };
 
 /** Evaluates on every held-out set in turn, each under its own name (`base`, or `base@amc` where sets are named). */
@@ -92,19 +92,23 @@ async function evaluateTeam(
 }
 
 function coachingOf(training: Training, judged: Judged): EvaluationCoaching | undefined {
+  if (training.team.asksCoach !== true) return undefined;
   const unscoredPlays = countUnscoredPlays(training, judged);
-  if (unscoredPlays === undefined) return undefined;
   const verdicts = [...judged.feedback.values()];
   const unscored = verdicts.filter(({ kind }) => kind === 'unscored').length;
-  return { verdicts: verdicts.length, unscored, unscoredPlays };
+  return {
+    ...{ verdicts: verdicts.length, unscored },
+    ...(unscoredPlays === undefined ? {} : { unscoredPlays }),
+  };
 }
 
 function describeCoaching(
   { verdicts, unscored, unscoredPlays }: EvaluationCoaching,
   plays: number,
 ): string {
-  const without = `in ${unscoredPlays} of ${plays} plays no last answer has a score`;
-  return `the coach was asked for ${verdicts} verdicts and left ${unscored} unscored; ${without}`;
+  const asked = `the coach was asked for ${verdicts} verdicts and left ${unscored} unscored`;
+  if (unscoredPlays === undefined) return asked;
+  return `${asked}; in ${unscoredPlays} of ${plays} plays no last answer has a score`;
 }
 
 type Row = {

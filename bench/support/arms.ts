@@ -37,7 +37,7 @@ export function readArmOptions(bench: string, arms: readonly string[]): ArmOptio
   });
   return {
     seeds: readCount(bench, { seeds }),
-    bases: readCount(bench, { bases }),
+    bases: readCount(bench, { bases }, 2),
     json: json === true,
     wants: readChoice(bench, only, arms),
   };

@@ -42,15 +42,17 @@ function usageOf(bench: string, flags: Readonly<Record<string, Flag>>): string {
   return [`usage: npm run bench:${bench} -- [options]`, ...lines].join('\n');
 }
 
-/** A whole number from 1 on, as the only entry of `flag`. */
+/** A whole number from 1 on, or to `most`, as the only entry of `flag`. */
 export function readCount(
   bench: string,
   flag: Readonly<Record<string, string | boolean | undefined>>,
+  most?: number,
 ): number {
   const [[name, value] = []] = Object.entries(flag);
   const count = Number(value);
-  if (Number.isInteger(count) && count >= 1) return count;
-  return refuse(bench, `--${name}: expected a whole number from 1 on, got "${value}"`);
+  if (Number.isInteger(count) && count >= 1 && count <= (most ?? count)) return count;
+  const range = `from 1 ${most === undefined ? 'on' : `to ${most}`}`;
+  return refuse(bench, `--${name}: expected a whole number ${range}, got "${value}"`);
 }
 
 /** Whether a name is among those that `--only` asks for; without it all are. */

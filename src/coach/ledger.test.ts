@@ -88,6 +88,6 @@ test('prices: the user’s own go first, Vertex costs what Google does, our own 
 test('the sentence of a spent budget says what was used and what to do', () => {
   const usage = { calls: 9, inputTokens: 0, outputTokens: 0, usd: 0.5, usdUnknown: 0.25 };
   expect(spentError('m', { calls: 9, usd: 1, whenSpent: 'pause' }, usage).message).toBe(
-    'the budget for the coach m is spent (9 of 9 calls, $0.7500 of $1 used, and one more call would not fit): raise coaching.budget and give the same command again (train: with --resume)',
+    'the budget for the coach m is spent (9 of 9 calls, $0.7500 of $1 used, and one more call would not fit): raise coaching.budget and give the same command again (train and evaluate: with --resume)',
   );
 });

@@ -214,7 +214,7 @@ export function spentError(name: string, budget: Budget, usage: CoachUsage): Bou
   ];
   return new BoundaryError(
     'coach',
-    `the budget for the coach ${name} is spent (${limits.join(', ')} used, and one more call would not fit): raise coaching.budget and give the same command again (train: with --resume)`,
+    `the budget for the coach ${name} is spent (${limits.join(', ')} used, and one more call would not fit): raise coaching.budget and give the same command again (train and evaluate: with --resume)`,
     { retryable: true },
   );
 }

@@ -47,7 +47,8 @@ export const evaluateCommand: Command = {
       agents: agentNames(config.team),
     });
     const checkpoint = optional(request, 'checkpoint');
-    const untrained = repeated(request, 'untrained');
+    // As a set, so that the same command in other words goes on with the same record.
+    const untrained = [...new Set(repeated(request, 'untrained'))].toSorted();
     const { training, close } = await wireEvaluation(config, {
       ...{ directory, resume, watch },
       ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),

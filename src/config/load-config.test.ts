@@ -52,6 +52,21 @@ test('plays ahead of training are refused where an interrupted run could not be 
   );
 });
 
+test('MALT is refused for a team that rests on the coach’s verdicts, and with a coach that is to see what came after the end', () => {
+  const grown = (asksCoach: boolean, ...overrides: string[]) =>
+    resolveConfig(
+      { ...minimal, team: { ...team, asksCoach } },
+      { ...options, overrides: ['method=malt', ...overrides] },
+    );
+  expect(grown(false).method.kind).toBe('malt');
+  expect(() => grown(true)).toThrow('and team pair rests on them (asksCoach)');
+  const play = 'coaching.showOutcome=play';
+  expect(grown(false, play).coaching.showOutcome).toBe('play');
+  expect(() => grown(false, play, 'method.judge=coach')).toThrow(
+    'coaching.showOutcome: expected true or false',
+  );
+});
+
 test('an unknown key is refused with the nearest known one', () => {
   const overrides = ['update.learningrate=1'];
   expect(() => resolveConfig(minimal, { ...options, overrides })).toThrow(
@@ -64,6 +79,12 @@ test('a wrong value is refused with its key, what was expected and what came', (
   expect(() => resolveConfig(minimal, { ...options, overrides })).toThrow(
     /rollout\.tasksPerStep: .*>0.*, got -1/,
   );
+});
+
+test('of a choice between kinds of values the expected ones are said', () => {
+  expect(() =>
+    resolveConfig(minimal, { ...options, overrides: ['coaching.showOutcome=plays'] }),
+  ).toThrow('coaching.showOutcome: expected true, false or play, got "plays"');
 });
 
 test('an override without a value is refused', () => {

@@ -87,6 +87,7 @@ function withVariant(config: RunConfig, where: string): RunConfig {
   // A name of the whole team stays right in a variant that leaves its agent out.
   checkAgents(playing, [...agentNames(playing.team), ...agentNames(team)], where);
   checkStaleness(playing, where);
+  checkTrees(playing, where);
   if (playing.coach === 'none' && asksCoach(playing)) {
     const who = isCoached(playing) ? '' : `, whom team ${playing.team.name} asks while it plays`;
     throw new BoundaryError(
@@ -154,6 +155,22 @@ function checkStaleness({ rollout, method, training, coaching }: RunConfig, wher
   if (training.keepCheckpoints >= maxStalenessSteps + 2) return;
   throw fault(
     `so a resumed run may need the last ${maxStalenessSteps + 2} checkpoints; set training.keepCheckpoints to as many, it is ${training.keepCheckpoints}`,
+  );
+}
+
+/** Trees are grown without the coach's words, and a coach of leaves judges a play's last action. */
+function checkTrees({ method, team, coaching }: RunConfig, where: string): void {
+  if (method.kind !== 'malt') return;
+  if (team.asksCoach === true) {
+    throw new BoundaryError(
+      'config',
+      `${where}: method: malt grows its trees without a coach’s verdicts, and team ${team.name} rests on them (asksCoach); take another method, or a team or variant that does not ask`,
+    );
+  }
+  if (method.judge !== 'coach' || coaching.showOutcome !== 'play') return;
+  throw new BoundaryError(
+    'config',
+    `${where}: coaching.showOutcome: expected true or false, as malt’s coach judges the last action of a play, after which nothing is said, got "play"`,
   );
 }
 

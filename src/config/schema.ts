@@ -216,7 +216,9 @@ const coaching = z.strictObject({
   /** Shows the coach the task's ground truth, always or for the agents named. The method needs none. */
   showAnswer: z.union([z.boolean(), z.array(z.string())]).default(false),
   /** Shows the coach how the play went on and ended by rule, or only the former; verdicts then wait for the end of the play. */
-  showOutcome: z.union([z.boolean(), z.literal('play')]).default(false),
+  showOutcome: z
+    .union([z.boolean(), z.literal('play')], 'expected true, false or play')
+    .default(false),
   /** A step with a larger share of unscored actions stops the run. */
   unscoredShareLimit: share.default(0.25),
   /** A Markdown file of yours with named slots, or `mathchat`, `dsbench` or `discussion`. */

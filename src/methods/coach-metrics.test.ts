@@ -13,7 +13,7 @@ test.each([
   expect(describeUsage(usage)).toBe(words);
 });
 
-test('a play has no score where no agent’s last answer has one, whatever its earlier ones have', () => {
+test('a play of a weighted vote has no score where no agent’s last answer has one, whatever its earlier ones have', () => {
   const playOf = (id: string, failure?: { boundary: string; message: string }) => ({
     ...{ id, taskId: 't', sample: 0, answer: '', ...(failure && { failure }) },
     actions: ['ann.0.0', 'bob.0.0', 'ann.1.0', 'bob.1.0'].map((call) =>
@@ -34,7 +34,8 @@ test('a play has no score where no agent’s last answer has one, whatever its e
     outcomes: new Map(),
     feedback: new Map(verdicts.map((verdict) => [verdict.actionId, verdict])),
   };
-  const trainingOf = (asksCoach?: boolean) => ({ team: { asksCoach } }) as unknown as Training;
+  const trainingOf = (weighsVotes: boolean) =>
+    ({ team: { asksCoach: true, weighsVotes } }) as unknown as Training;
   expect(countUnscoredPlays(trainingOf(true), judged)).toBe(1);
-  expect(countUnscoredPlays(trainingOf(), judged)).toBeUndefined();
+  expect(countUnscoredPlays(trainingOf(false), judged)).toBeUndefined();
 });

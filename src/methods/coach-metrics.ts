@@ -39,11 +39,11 @@ export function coachCosts({ run }: Training, scope: string): Metrics {
 }
 
 /**
- * Plays in which no agent's last answer has a score, though the team asks for scores: a vote that is weighted with them falls
- * back on the majority there. Undefined where the team asks for none.
+ * Plays in which no agent's last answer has a score, though scores weigh the team's vote: it falls back on the majority there.
+ * Undefined where they do not.
  */
 export function countUnscoredPlays({ team }: Training, judged: Judged): number | undefined {
-  if (team.asksCoach !== true) return undefined;
+  if (team.weighsVotes !== true) return undefined;
   const ended = judged.trajectories.filter(({ failure }) => !failure);
   const isScored = (trajectory: Trajectory) => {
     const last = new Map(speechesOf(trajectory).map((speech) => [speech.agent, speech.last.id]));

@@ -65,6 +65,7 @@ export function discussionTeam<const Name extends string>(
   const continues = options.isTranscript ?? !format.later.includes('{{own}}');
   return {
     ...{ name, agents, ...((showScores || isWeighted) && { asksCoach: true }) },
+    ...(isWeighted && { weighsVotes: true }),
     play: async (task, players, scene) => {
       const said: Turn[] = [];
       for (let turn = 0; turn < turns; turn++) {

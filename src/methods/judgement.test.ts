@@ -134,6 +134,16 @@ test('where nobody judges, a team that asks for words gets none, and that is sai
   run.close();
 });
 
+test('what was judged before an interruption is known where nobody judges any more', () => {
+  const { run, reopened } = newRun();
+  run.recordFeedback(scored);
+  const again = reopened();
+  const { coach } = coachThat(async () => scored);
+  const { feedback } = withoutJudgement(trainingOf(again, coach), '1');
+  expect([...feedback.values()]).toEqual([scored]);
+  again.close();
+});
+
 test('where only what plays ask about is judged, nothing else is, and the verdicts are kept', async () => {
   const { run, reopened } = newRun();
   const { coach, asked } = coachThat(async () => scored);

@@ -89,7 +89,7 @@ function knownFeedback({ run, settings }: Training, scope: string): Map<string, 
 }
 
 /**
- * Plays that nobody judges; says so once where a team asks for the coach's verdicts. What a play was shown while there was a
+ * Plays that nobody judges any more; verdicts from before an interruption stay known. Says so once where a team asks for the coach's verdicts. What a play was shown while there was a
  * coach, before an interruption, it is shown again.
  */
 export function withoutJudgement({ run, watch }: Training, scope: string): Judgement {
@@ -97,7 +97,7 @@ export function withoutJudgement({ run, watch }: Training, scope: string): Judge
   const [shown, feedback] = [run.coachRecords.shownOf(scope), run.feedbackOf(scope)];
   const nothing = async () => undefined;
   return {
-    ...{ feedback: new Map(), scoreEnded: nothing, settled: nothing },
+    ...{ feedback, scoreEnded: nothing, settled: nothing },
     verdictOn: async ({ action: { id } }) => {
       if (shown.has(id)) return shownVerdict(shown.get(id), feedback.get(id));
       const where = /^\d+$/.test(scope) ? `step ${scope}` : scope.replace(/^eval:/, 'evaluation ');

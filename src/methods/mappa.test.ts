@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Coach } from '../types/feedback.ts';
 import type { PassResult, Policy, Sampler, Ticket } from '../types/training-service.ts';
 import { mappaStep } from './mappa.ts';
-import type { Settings, Training } from './training.ts';
+import type { PlaysAhead, Settings, Training } from './training.ts';
 
 let directory: string;
 let run: Run;
@@ -144,6 +145,26 @@ test('a step plays its tasks, asks the coach once per action and updates the pol
   expect(metrics).toMatchObject({ plays: 4, failed: 0, 'score/solver': 4, 'live-tensors': 5 });
   expect(coach.asked.toSorted()).toEqual(['a', 'b', 'c', 'd']);
   expect(training.policies.get('solver')?.version()).toBe(1);
+});
+
+test('a step leaves nothing behind on a signal that lasts as long as the run', async () => {
+  const { signal } = new AbortController();
+  const training = trainingWith();
+  const at = { step: 1, staleness: 0, samplers: new Map([['solver', sampler]]), signal };
+  let during = 0;
+  const watch = {
+    ...training.watch,
+    waiting: () => {
+      during = Math.max(during, getEventListeners(signal, 'abort').length);
+    },
+  };
+  const ahead: PlaysAhead = {
+    take: (_, play) => play({ ...training, watch }, at),
+    close: async () => undefined,
+  };
+  await mappaStep({ ...training, ahead }, 1);
+  expect(during).toBeGreaterThan(0);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
 test('one unscored action in four is left out, two stop the run before anything is updated', async () => {

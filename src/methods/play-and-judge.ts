@@ -25,7 +25,7 @@ export async function playAndJudge(
   const { scope } = stage;
   const outcomes = new Map<string, Outcome>();
   const graded = run.outcomesOf(scope);
-  const stop = stoppedBy(options.signal);
+  const { stop, release } = stoppedBy(options.signal);
   const of = options.coached ? 'all' : 'asked';
   const isAsked = options.coached || (training.team.asksCoach === true && !isSpent(training));
   const judgement = isAsked
@@ -67,15 +67,20 @@ export async function playAndJudge(
     return { trajectories, outcomes, feedback: judgement.feedback };
   } finally {
     await judgement.settled();
+    release();
   }
 }
 
-function stoppedBy(signal: AbortSignal | undefined): AbortController {
+/** A stop of its own that follows `signal` until it is released: a signal may last as long as the run. */
+function stoppedBy(signal: AbortSignal | undefined): {
+  readonly stop: AbortController;
+  readonly release: () => void;
+} {
   const stop = new AbortController();
   const abort = () => stop.abort(signal?.reason);
   if (signal?.aborted) abort();
   else signal?.addEventListener('abort', abort, { once: true });
-  return stop;
+  return { stop, release: () => signal?.removeEventListener('abort', abort) };
 }
 
 function sayProgress(

@@ -20,6 +20,8 @@ function runOf(changes: {
   readonly maxStalenessSteps: number;
   readonly trainedTo?: number;
   readonly checkpoints?: readonly number[];
+  /** The step whose checkpoint is there and broken. */
+  readonly unreadable?: number;
 }) {
   const { maxStalenessSteps, checkpoints = [] } = changes;
   let newest = changes.trainedTo ?? 0;
@@ -29,6 +31,7 @@ function runOf(changes: {
     return { submitted: Promise.resolve(), result };
   };
   const published = async (after: number): Promise<Published | undefined> => {
+    if (after === changes.unreadable) throw new Error(`checkpoint ${after} cannot be read`);
     if (!checkpoints.includes(after)) return undefined;
     const close = async () => void closed.push(after);
     return { after, samplers: new Map([['solver', samplerOf(after)]]), close };
@@ -117,6 +120,18 @@ test('where that checkpoint is gone, the newest policies play, and the run says 
   expect(notes[0]).toContain(
     'the checkpoint of step 2, whose policies were to play step 4, is damaged or gone',
   );
+});
+
+test('policies of a later step that cannot be read end the run in that step', async () => {
+  const { ahead } = runOf({
+    ...{ maxStalenessSteps: 2, trainedTo: 3, checkpoints: [1] },
+    unreadable: 2,
+  });
+  const played: string[] = [];
+  await ahead.take(4, noting(played));
+  await expect(ahead.take(5, noting(played))).rejects.toThrow('cannot be read');
+  await ahead.close();
+  expect(played).toContain('4 by 1');
 });
 
 test('what breaks in the plays of a later step is thrown in that step, and the end of the run ends what plays', async () => {

@@ -36,18 +36,26 @@ export function openPlaysAhead(training: Training): PlaysAhead {
     awaited = step;
     for (let next = step; next <= Math.min(step + maxStalenessSteps, steps); next++) {
       if (started.has(next)) continue;
-      const { after, samplers, close } = await publish(next, step - 1);
+      const published = publish(next, step - 1);
       const watch: Training['watch'] = {
         ...training.watch,
         waiting: (...progress) => {
           if (awaited === next) training.watch.waiting(...progress);
         },
       };
-      const at = { step: next, staleness: next - 1 - after, samplers, signal: stop.signal };
-      const plays = previous.then(() => play({ ...training, watch }, at)).finally(close);
+      const before = previous;
+      const start = async (): Promise<StepPlays> => {
+        const { after, samplers, close } = await published;
+        await before;
+        const at = { step: next, staleness: next - 1 - after, samplers, signal: stop.signal };
+        return play({ ...training, watch }, at).finally(close);
+      };
+      const plays = start();
       // Its step will throw what went wrong; a step before it is not to blame.
       previous = plays.catch(() => undefined);
       started.set(next, plays);
+      // Before this step trains, which is when the policies change.
+      await published.catch(() => undefined);
     }
     const plays = started.get(step) as Promise<StepPlays>;
     started.delete(step);

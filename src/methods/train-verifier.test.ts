@@ -5,11 +5,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeRandomModel } from '../../test/support/make-random-model.ts';
 import { sampleAction } from '../../test/support/sample-run.ts';
 import { openTrainedVerifier, verifierFile } from '../coach/trained-verifier.ts';
+import type { Run } from '../run/run-store.ts';
 import {
   createLocalTrainingService,
   type LocalTrainingService,
 } from '../service/local/local-training-service.ts';
-import { assessVerifier, type GradedAction, trainVerifier } from './train-verifier.ts';
+import {
+  assessVerifier,
+  type GradedAction,
+  gradedActionsOf,
+  trainVerifier,
+} from './train-verifier.ts';
 
 let folder: string;
 let model: string;
@@ -78,6 +84,22 @@ test.each(['squared', 'bce'] as const)(
     );
   },
 );
+
+test('a run none of whose tasks is left for assessment is refused before anything is trained', () => {
+  // By its name the one falls into the fifth that is held out, and t0 does not.
+  const runOf = (tasks: readonly string[]) => {
+    const plays = tasks.map((taskId) => ({ taskId, actions: [{ id: taskId }] }));
+    return {
+      completedSteps: () => [{ step: 1 }],
+      discussions: { gradesOf: () => new Map(tasks.map((taskId) => [taskId, true])) },
+      trajectoriesOf: () => plays,
+    } as unknown as Run;
+  };
+  const heldOut = 't7';
+  expect(gradedActionsOf(runOf(['t0', heldOut])).heldOut).toHaveLength(1);
+  expect(() => gradedActionsOf(runOf(['t0']))).toThrow(/none of the 1 tasks of this run/);
+  expect(gradedActionsOf(runOf([]))).toEqual({ train: [], heldOut: [] });
+});
 
 test('only right answers teach nothing, and a folder that is no verifier is named', async () => {
   const policy = await service.createPolicy({ id: 'x', seed: 1, rank: 2, valueHead: true });

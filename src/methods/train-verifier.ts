@@ -21,7 +21,11 @@ export type VerifierOptions = {
   readonly onStep: (step: number, loss: number) => void;
 };
 
-/** Graded answers of a run's discussions, apart by task: every fifth task is only for assessment. */
+/**
+ * Graded answers of a run's discussions, apart by task: about every fifth task is only for assessment.
+ *
+ * @throws BoundaryError("run") when there are answers, and no task is left for assessment
+ */
 export function gradedActionsOf(run: Run): {
   readonly train: readonly GradedAction[];
   readonly heldOut: readonly GradedAction[];
@@ -37,10 +41,15 @@ export function gradedActionsOf(run: Run): {
     );
   });
   const isHeldOut = ({ taskId }: GradedAction) => seedFor('verifier', taskId) % 5 === 0;
-  return {
-    train: graded.filter((one) => !isHeldOut(one)),
-    heldOut: graded.filter(isHeldOut),
-  };
+  const heldOut = graded.filter(isHeldOut);
+  if (graded.length > 0 && heldOut.length === 0) {
+    const tasks = new Set(graded.map(({ taskId }) => taskId)).size;
+    throw new BoundaryError(
+      'run',
+      `a verifier is assessed on about every fifth task, by its name, and none of the ${tasks} tasks of this run with graded answers is among those; take a run of more tasks`,
+    );
+  }
+  return { train: graded.filter((one) => !isHeldOut(one)), heldOut };
 }
 
 /**

@@ -66,6 +66,11 @@ export type Team<Name extends string = string> = {
    * run's method needs no coach. Default false.
    */
   readonly asksCoach?: boolean;
+  /**
+   * Whether the coach's scores of the agents' last answers weigh the team's vote: then plays in which none has one are counted.
+   * Default false.
+   */
+  readonly weighsVotes?: boolean;
   /** Plays one task and resolves to the team's answer; an ordinary function, run many times at once. */
   readonly play: (
     task: Task,
