@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "cached-pass.h"
+#include "device-graph.h"
 #include "dispatch.h"
 #include "traced-pass.h"
 
@@ -280,9 +281,38 @@ napi_value lora_linear(const Call& call) {
                                                   to_double(call.env, call.values[7])));
 }
 
+using device_graph::Recordings;
+using device_graph::recordings;
+
+c10::Device device_at(const Call& call, size_t index) { return c10::Device(to_string(call.env, call.values[index])); }
+
+napi_value can_record(const Call& call) { return from_bool(call.env, device_graph::is_available(device_at(call, 0))); }
+
+napi_value end_recording(const Call& call) { return from_double(call.env, static_cast<double>(recordings().end())); }
+
+template <void (Recordings::*Run)()>
+napi_value of_recordings(const Call&) {
+  (recordings().*Run)();
+  return nullptr;
+}
+
+template <void (Recordings::*Run)(c10::Device)>
+napi_value on_device(const Call& call) {
+  (recordings().*Run)(device_at(call, 0));
+  return nullptr;
+}
+
+template <void (Recordings::*Run)(int64_t)>
+napi_value of_recording(const Call& call) {
+  (recordings().*Run)(call.integer(0));
+  return nullptr;
+}
+
 struct Export {
   const char* name;
   Body body;
+  // Whether a number that comes first is a tensor's handle.
+  bool takes_tensor = true;
 };
 
 constexpr Export kExports[] = {
@@ -304,7 +334,7 @@ constexpr Export kExports[] = {
     {"grad", grad},
     {"setGrad", set_grad},
     {"setGradMode", set_grad_mode},
-    {"setThreads", set_threads},
+    {"setThreads", set_threads, false},
     {"threads", threads},
     {"liveTensors", live_tensors},
     {"liveBytes", live_bytes},
@@ -321,12 +351,20 @@ constexpr Export kExports[] = {
     {"tracedHeads", traced_heads},
     {"tracedChoice", traced_choice},
     {"loraLinear", lora_linear},
+    {"canRecord", can_record},
+    {"stepAside", on_device<&Recordings::step_aside>},
+    {"stepBack", of_recordings<&Recordings::step_back>},
+    {"beginRecording", on_device<&Recordings::begin>},
+    {"endRecording", end_recording},
+    {"abandonRecording", of_recordings<&Recordings::abandon>},
+    {"replayRecording", of_recording<&Recordings::replay>, false},
+    {"dropRecording", of_recording<&Recordings::drop>, false},
 };
 
 // The tensors among an export's arguments, for its error message: `backward(float32[2,3])`.
 std::string describe_export(const Call& call, const Export& entry) {
   std::string text = entry.name;
-  if (call.count == 0 || type_of(call.env, call.values[0]) != napi_number) return text;
+  if (!entry.takes_tensor || call.count == 0 || type_of(call.env, call.values[0]) != napi_number) return text;
   try {
     return text + "(" + describe_tensor(call.tensor(0)) + ")";
   } catch (const std::exception&) {

@@ -16,15 +16,20 @@ export function openReference(
   return service.createPolicy({ id: 'reference', seed: seedFor(seed, 'reference'), rank });
 }
 
+type Surroundings = {
+  readonly willClose: (close: () => Promise<void>) => void;
+  readonly note: (text: string) => void;
+};
+
 /**
  * The models that single agents play, each loaded once however many play it; undefined where none does.
  *
- * @param willClose told at once what must be closed, so that a later failure leaves nothing open
+ * @param around.willClose told at once what must be closed, so that a later failure leaves nothing open
  * @throws BoundaryError("config") where policies are on a server
  */
 export async function openOwnModels(
   config: RunConfig,
-  willClose: (close: () => Promise<void>) => void,
+  around: Surroundings,
 ): Promise<ReadonlyMap<string, OwnModel> | undefined> {
   const { agents } = config.model;
   if (agents === undefined) return undefined;
@@ -37,7 +42,7 @@ export async function openOwnModels(
   const opened = new Map<string, OwnModel>();
   const models = new Map<string, OwnModel>();
   for (const [agent, path] of Object.entries(agents)) {
-    const own = opened.get(path) ?? (await openOwnModel(config, path, willClose));
+    const own = opened.get(path) ?? (await openOwnModel(config, path, around));
     opened.set(path, own);
     models.set(agent, own);
   }
@@ -47,10 +52,10 @@ export async function openOwnModels(
 async function openOwnModel(
   config: RunConfig,
   path: string,
-  willClose: (close: () => Promise<void>) => void,
+  { willClose, note }: Surroundings,
 ): Promise<OwnModel> {
   const tokenizer = await loadTokenizer(path);
-  const service = await createLocalService({ model: { ...config.model, path } }, tokenizer);
+  const service = await createLocalService({ model: { ...config.model, path } }, tokenizer, note);
   willClose(() => service.close());
   return { service, tokenizer, reference: await openReference(service, config) };
 }

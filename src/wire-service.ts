@@ -24,13 +24,15 @@ export const freeServiceKeys = ['service.url', 'sampler.url', 'sampler.directory
 export function createLocalService(
   { model }: Pick<RunConfig, 'model'>,
   tokenizer?: Tokenizer,
+  note?: (text: string) => void,
 ): Promise<TrainingService> {
-  const { path, device, dtype, threads, maxRows, microBatchTokens, gradientCheckpointing } = model;
+  const { path, threads, agents: _, ...options } = model;
   return createLocalTrainingService({
     modelDirectory: path,
-    ...{ device, dtype, maxRows, microBatchTokens, gradientCheckpointing },
+    ...options,
     ...(threads === undefined ? {} : { threads }),
     ...(tokenizer && { decode: tokenizer.decode }),
+    ...(note && { note }),
   });
 }
 
@@ -45,13 +47,15 @@ export async function createService(
   note: (text: string) => void,
 ): Promise<TrainingService> {
   const { service, sampler } = config;
-  if (service === 'local' && sampler === 'service') return createLocalService(config, tokenizer);
+  if (service === 'local' && sampler === 'service') {
+    return createLocalService(config, tokenizer, note);
+  }
   refuseUnrecorded(config);
   const limits = await limitsOf(config);
   if (service === 'local' && sampler !== 'service') {
     const { url, baseModel, directory } = sampler;
     const apiKey = process.env.VLLM_API_KEY;
-    const trainer = await createLocalService(config, tokenizer);
+    const trainer = await createLocalService(config, tokenizer, note);
     try {
       return await withVllmSampling(trainer, {
         ...{ url, baseModel, directory, limits, decode: tokenizer.decode },

@@ -174,7 +174,8 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     closers.unshift(workspaces.close);
     const restored = resume ? await restorePoint(run, watch.note) : undefined;
     const folder = restored?.directory ?? parts.checkpoint;
-    const own = await openOwnModels(config, (close) => closers.unshift(close));
+    const willClose = (close: () => Promise<void>) => void closers.unshift(close);
+    const own = await openOwnModels(config, { willClose, note: watch.note });
     const serviceOf = (agent: string) => own?.get(agent)?.service ?? service;
     const reference = await openReference(service, config);
     const policies = new Map(await openPolicies(serviceOf, config, folder));

@@ -123,6 +123,7 @@ const freeKeys = [
   ...['rollout.concurrency', 'rollout.toolWorkers', 'rollout.failedShareLimit'],
   ...['rollout.playTimeoutSeconds', 'model.threads', 'model.maxRows', 'model.device'],
   ...['model.microBatchTokens', 'model.gradientCheckpointing'],
+  'model.decodeGraphs',
 ];
 
 function refuseOtherPlays(source: Run, config: RunConfig): void {

@@ -34,6 +34,7 @@ export async function withSampler<Result>(
       maxRows: 64,
       microBatchTokens: 8192,
       gradientCheckpointing: false,
+      decodeGraphs: false,
     },
   });
   try {

@@ -153,6 +153,8 @@ const model = z.strictObject({
   microBatchTokens: count.default(8192),
   /** Trades a third more work in training for the memory of activations. */
   gradientCheckpointing: z.boolean().default(false),
+  /** Records decode steps on the device and does them again, where libtorch has graphs for it. */
+  decodeGraphs: z.boolean().default(false),
 });
 
 const adapter = z.strictObject({

@@ -6,8 +6,6 @@ import {
   disposeBank,
   keepBank,
   type LoraBank,
-  type LoraRows,
-  loraOfEach,
 } from './lora.ts';
 import { tidy } from './scope.ts';
 
@@ -23,29 +21,13 @@ export class AdapterBank {
   }
 
   /**
-   * Which adapter each token of a pass uses.
+   * The layout for a pass; stays this object's.
    *
    * @param needed adapters of all sequences under way
-   * @returns undefined when there are none; else the caller frees its factors
+   * @returns undefined when there are none; the same object as before while they and their tensors are the same
    */
-  rowsOf(
-    owners: readonly (Adapter | undefined)[],
-    needed: ReadonlySet<Adapter>,
-  ): LoraRows | undefined {
+  of(needed: ReadonlySet<Adapter>): LoraBank | undefined {
     if (needed.size === 0) return undefined;
-    const bank = this.#bankFor(needed);
-    const positions = owners.map((adapter) =>
-      adapter === undefined ? -1 : bank.adapters.indexOf(adapter),
-    );
-    return loraOfEach(bank, positions, this.#decoder);
-  }
-
-  dispose(): void {
-    if (this.#bank !== undefined) disposeBank(this.#bank);
-    this.#bank = undefined;
-  }
-
-  #bankFor(needed: ReadonlySet<Adapter>): LoraBank {
     const current = this.#bank;
     if (current !== undefined && this.#isFresh(current, needed)) return current;
     this.dispose();
@@ -53,6 +35,11 @@ export class AdapterBank {
     this.#bank = bank;
     this.#writes = writesOf(bank);
     return bank;
+  }
+
+  dispose(): void {
+    if (this.#bank !== undefined) disposeBank(this.#bank);
+    this.#bank = undefined;
   }
 
   #isFresh(bank: LoraBank, needed: ReadonlySet<Adapter>): boolean {

@@ -2,6 +2,7 @@ import { BoundaryError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import type { Adapter } from './lora.ts';
 import { type Draw, isShaped, type SamplingRule } from './sampling.ts';
+import type { StepRecorder } from './step-recorder.ts';
 import { checkTokens } from './token-logprobs.ts';
 
 /** One sequence to be continued. */
@@ -35,6 +36,10 @@ export type GeneratorOptions = {
   readonly maxPrefillTokens?: number;
   /** Memory of finished sequences' keys and values, kept for prompts that begin alike. */
   readonly maxRetainedBytes?: number;
+  /** Records decode steps and does them again; absent = each is asked for operator by operator. */
+  readonly recorder?: StepRecorder;
+  /** Told in one sentence when recording fails. */
+  readonly note?: (text: string) => void;
 };
 
 /** Continues many sequences at once. Requests join at any time; a finished one leaves at once. */

@@ -40,6 +40,10 @@ export class KvCache {
     this.#views = { slots: 0, positions: 0, layers: [] };
   }
 
+  get slots(): number {
+    return this.#slots;
+  }
+
   /** Positions per slot: slot s, position p is row s · positions + p of the flat store that `write` indexes. */
   get positions(): number {
     return this.#positions;

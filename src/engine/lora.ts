@@ -129,8 +129,11 @@ export type LoraBank = {
   readonly adapters: readonly Adapter[];
   /** Per layer, per group; absent where no adapter changes the group. */
   readonly layers: readonly Partial<Record<LinearGroup, GroupLora>>[];
-  /** `columns` → int64 indices of adapters. */
-  readonly columnIndices: ReadonlyMap<string, Tensor>;
+  /**
+   * `columns` → [adapters + 1, ranks]: what a token of each adapter multiplies the columns by, alpha / rank on its own and 0 on
+   * the others'; the last row is for tokens of the base alone.
+   */
+  readonly scales: ReadonlyMap<string, Tensor>;
 };
 
 /** Lays adapters out for a forward pass; gradients flow back to them. */
@@ -139,7 +142,7 @@ export function buildBank(
   adapters: readonly Adapter[],
   placement: { readonly dtype: DType; readonly device: Device },
 ): LoraBank {
-  const columnIndices = new Map<string, Tensor>();
+  const scales = new Map<string, Tensor>();
   const shapes = linearShapes(config);
   const layers = Array.from({ length: config.layers }, (_, layer) => {
     const groups: Partial<Record<LinearGroup, GroupLora>> = {};
@@ -154,14 +157,31 @@ export function buildBank(
       );
       if (built === undefined) continue;
       groups[group as LinearGroup] = built;
-      if (!columnIndices.has(built.columns)) {
-        const owners = built.columns.split(',').map(Number);
-        columnIndices.set(built.columns, indexTensor(owners, [owners.length], placement.device));
+      if (!scales.has(built.columns)) {
+        scales.set(built.columns, scalesOf(adapters, built.columns, placement));
       }
     }
     return groups;
   });
-  return { adapters, layers, columnIndices };
+  return { adapters, layers, scales };
+}
+
+function scalesOf(
+  adapters: readonly Adapter[],
+  columns: string,
+  placement: { readonly dtype: DType; readonly device: Device },
+): Tensor {
+  const owners = columns.split(',').map(Number);
+  const rows = [...adapters.keys(), -1].flatMap((index) =>
+    owners.map((owner) => (owner === index ? scaleOfAdapter(adapters[index]) : 0)),
+  );
+  const shape = [adapters.length + 1, owners.length];
+  return asDType(tensorOf(rows, shape, placement.device), placement.dtype);
+}
+
+/** What an adapter's output is multiplied by. */
+function scaleOfAdapter(adapter: Adapter | undefined): number {
+  return adapter === undefined ? 0 : adapter.alpha / adapter.rank;
 }
 
 function buildGroup(
@@ -213,7 +233,7 @@ export function disposeBank(bank: LoraBank): void {
 
 function bankTensors(bank: LoraBank): Tensor[] {
   const groups = bank.layers.flatMap((layer) => Object.values(layer));
-  return [...groups.flatMap(({ a, b, spans }) => [a, b, spans]), ...bank.columnIndices.values()];
+  return [...groups.flatMap(({ a, b, spans }) => [a, b, spans]), ...bank.scales.values()];
 }
 
 /** Which adapter each token of a forward pass uses, as factors on the columns of the bank. */
@@ -234,32 +254,24 @@ export function scaleOf({ adapters }: LoraBank): number {
   if (adapter === undefined || another !== undefined) {
     throw new BoundaryError('engine', `expected a bank of one adapter, got ${adapters.length}`);
   }
-  return adapter.alpha / adapter.rank;
+  return scaleOfAdapter(adapter);
+}
+
+/** The row of a bank's `scales` for tokens of an adapter; undefined = of the base alone. */
+export function rowInBank({ adapters }: LoraBank, adapter: Adapter | undefined): number {
+  const index = adapter === undefined ? -1 : adapters.indexOf(adapter);
+  return index < 0 ? adapters.length : index;
 }
 
 /**
  * Each token uses its own adapter.
  *
- * @param owners per token the position of its adapter in the bank, or −1 for the base alone
+ * @param owners int64 [tokens], each as `rowInBank` says
  */
-export function loraOfEach(
-  bank: LoraBank,
-  owners: readonly number[],
-  placement: { readonly dtype: DType; readonly device: Device },
-): LoraRows {
-  const width = bank.adapters.length;
-  const scales = new Float32Array(owners.length * width);
-  for (const [token, owner] of owners.entries()) {
-    const adapter = bank.adapters[owner];
-    if (adapter !== undefined) scales[token * width + owner] = adapter.alpha / adapter.rank;
-  }
-  const scalesTensor = asDType(
-    tensorOf(scales, [owners.length, width], placement.device),
-    placement.dtype,
-  );
+export function loraOfEach(bank: LoraBank, owners: Tensor): LoraRows {
   const factors = new Map<string, Tensor>();
-  for (const [columns, indices] of bank.columnIndices) {
-    factors.set(columns, indexSelect(scalesTensor, 1, indices));
+  for (const [columns, scales] of bank.scales) {
+    factors.set(columns, indexSelect(scales, 0, owners));
   }
   return { bank, factors };
 }

@@ -93,6 +93,15 @@ type Addon = {
       ...lora: [a: number, b: number, factors: number, places: number, scale: number],
     ]
   ) => number;
+  /** native/device-graph.h: work that a device records and does again. */
+  readonly canRecord: (device: string) => boolean;
+  readonly stepAside: (device: string) => void;
+  readonly stepBack: () => void;
+  readonly beginRecording: (device: string) => void;
+  readonly endRecording: () => number;
+  readonly abandonRecording: () => void;
+  readonly replayRecording: (recording: number) => void;
+  readonly dropRecording: (recording: number) => void;
 };
 
 let loaded: Addon | undefined;
@@ -173,6 +182,22 @@ export function describeEngine(): EngineDescription {
     cudaDevices: callNative('cudaDevices'),
     build: callNative('buildDescription'),
   };
+}
+
+/**
+ * Makes a device ready for tensors: libtorch's CUDA half is loaded when it is first asked for.
+ *
+ * @throws BoundaryError("engine") when libtorch cannot use the device here
+ */
+export function openDevice(device: string): void {
+  const [kind, index = '0'] = device.split(':');
+  if (kind !== 'cuda') return;
+  const devices = callNative('cudaDevices');
+  if (Number(index) < devices) return;
+  throw new BoundaryError(
+    'engine',
+    `the device ${device} is not there: libtorch ${callNative('version')} can use ${devices} CUDA devices of this machine; take the device cpu, or ask \`teamtune doctor\` what is missing`,
+  );
 }
 
 /** How many threads one operator may use. */

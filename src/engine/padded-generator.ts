@@ -1,8 +1,7 @@
 import { AdapterBank } from './adapter-bank.ts';
-import { aten } from './aten.ts';
-import { attend } from './attention.ts';
 import { noGrad } from './autograd.ts';
-import { type Decoder, type LayerHeads, logitsOf, runLayers } from './decoder.ts';
+import { DecodeSteps } from './decode-steps.ts';
+import { type Decoder, logitsOf, runLayers } from './decoder.ts';
 import {
   appendDraw,
   checkRequest,
@@ -14,8 +13,8 @@ import {
   type SequenceGenerator,
 } from './generation.ts';
 import { KvCache, positionBlock, roundUp, slotBlock } from './kv-cache.ts';
-import type { LoraRows } from './lora.ts';
-import { arange, indexSelect, narrow, reshape, zeros } from './ops.ts';
+import { type LoraBank, loraOfEach, rowInBank } from './lora.ts';
+import { indexSelect } from './ops.ts';
 import { attendCausal } from './pack-rows.ts';
 import { type Draw, drawTokens, planSampling, type SamplingPlan } from './sampling.ts';
 import { keep, tidy } from './scope.ts';
@@ -24,15 +23,12 @@ import { indexTensor, type Tensor } from './tensor.ts';
 /** Prompts are padded to a multiple of this many tokens. */
 const prefillBlock = 16;
 
-/** What a decode step needs, rebuilt only when rows come or go. */
+/** What decode steps over the same rows have in common. */
 type Composition = {
-  readonly rows: number;
-  readonly tokens: Tensor;
-  /** int64 [rows]: index of the token that is fed. */
-  readonly positions: Tensor;
-  /** int64 [rows]: where its key and value are stored. */
-  readonly flatRows: Tensor;
-  readonly lora: LoraRows | undefined;
+  /** The rows under way, filled up to a multiple of the slot block. */
+  readonly padded: readonly Row[];
+  readonly bank: LoraBank | undefined;
+  readonly owners: readonly number[];
   readonly plan: SamplingPlan;
 };
 
@@ -47,6 +43,7 @@ export class PaddedGenerator implements SequenceGenerator {
   readonly #decoder: Decoder;
   readonly #options: { readonly maxRows: number; readonly maxPrefillTokens: number };
   readonly #cache: KvCache;
+  readonly #steps: DecodeSteps;
   readonly #adapters: AdapterBank;
   readonly #waiting: Row[] = [];
   /** Row i uses slot i of the cache. */
@@ -54,13 +51,13 @@ export class PaddedGenerator implements SequenceGenerator {
   #nextId = 1;
   #prefilled = 0;
   #composition: Composition | undefined;
-  #keyIndices: Tensor | undefined;
 
   constructor(decoder: Decoder, options: GeneratorOptions = {}) {
     // The cache holds a key once, not once for each query that sees it as the kernels do.
     this.#decoder = { ...decoder, hasKernels: false };
     this.#options = { maxRows: 64, maxPrefillTokens: 4096, ...options };
     this.#cache = new KvCache(decoder);
+    this.#steps = new DecodeSteps(this.#decoder, this.#cache, options);
     this.#adapters = new AdapterBank(decoder);
   }
 
@@ -102,9 +99,8 @@ export class PaddedGenerator implements SequenceGenerator {
     this.#waiting.length = 0;
     this.#active.length = 0;
     this.#dropComposition();
+    this.#steps.forget();
     this.#cache.dispose();
-    this.#keyIndices?.dispose();
-    this.#keyIndices = undefined;
     this.#adapters.dispose();
   }
 
@@ -113,7 +109,7 @@ export class PaddedGenerator implements SequenceGenerator {
     const firstSlot = this.#active.length;
     this.#active.push(...rows);
     this.#dropComposition();
-    this.#cache.reserve(roundUp(this.#active.length, slotBlock), length);
+    this.#reserve(length);
     const hidden = this.#runPrompts(rows, length, firstSlot);
     const padded = fillBlock(rows);
     const last = padded.map((row) => rows.indexOf(row) * length + row.request.prompt.length - 1);
@@ -149,11 +145,13 @@ export class PaddedGenerator implements SequenceGenerator {
       (position, at) => (firstSlot + Math.floor(at / length)) * stride + position,
     );
     const flatIndex = indexTensor(flatRows, [total], device);
-    const owners = rows.flatMap((row) => Array<Row>(length).fill(row));
+    const bank = this.#bankOfActive();
+    const owners = rows.map(({ request }) => (bank ? rowInBank(bank, request.adapter) : 0));
+    const ofTokens = positions.map((_, at) => owners[Math.floor(at / length)] ?? 0);
     return runLayers(this.#decoder, {
       tokens: indexTensor(tokens, [total], device),
       rotation: this.#decoder.rotary.at(indexTensor(positions, [total], device), length),
-      lora: this.#loraOf(owners),
+      lora: bank && loraOfEach(bank, indexTensor(ofTokens, [total], device)),
       attend: (layer, heads) => {
         this.#cache.write(layer, heads, flatIndex);
         return attendCausal({ rows: rows.length, length }, heads);
@@ -163,88 +161,41 @@ export class PaddedGenerator implements SequenceGenerator {
 
   #decode(): readonly Generated[] {
     const longest = this.#active.reduce((most, { cached }) => Math.max(most, cached + 1), 0);
-    const moved = this.#cache.reserve(roundUp(this.#active.length, slotBlock), longest);
-    if (moved) this.#dropComposition();
+    this.#reserve(longest);
     this.#composition ??= this.#compose();
-    const composition = this.#composition;
-    composition.tokens.copyFrom(lastTokens(this.#active, composition.rows));
-    const length = roundUp(longest, positionBlock);
-    const mask = this.#visible(composition, length);
-    const hidden = runLayers(this.#decoder, {
-      tokens: composition.tokens,
-      rotation: this.#decoder.rotary.at(composition.positions, length),
-      lora: composition.lora,
-      attend: (layer, heads) => this.#attendCached(layer, heads, { composition, length, mask }),
+    const { padded, bank, owners, plan } = this.#composition;
+    // A slot that only fills the block feeds its first place again and again.
+    const isActive = (slot: number) => slot < this.#active.length;
+    const logits = this.#steps.run({
+      rows: padded.length,
+      length: roundUp(longest, positionBlock),
+      ...{ bank, owners },
+      tokens: padded.map(({ tokens }, slot) => (isActive(slot) ? (tokens.at(-1) ?? 0) : 0)),
+      positions: padded.map(({ cached }, slot) => (isActive(slot) ? cached : 0)),
     });
     for (const row of this.#active) row.cached++;
-    aten('add_.Scalar', composition.positions, 1);
-    aten('add_.Scalar', composition.flatRows, 1);
-    const positions = this.#active.map(({ cached }) => cached);
-    return this.#record(
-      drawTokens(logitsOf(this.#decoder, hidden), composition.plan, positions),
-      0,
-    );
+    const drawnAt = this.#active.map(({ cached }) => cached);
+    return this.#record(drawTokens(logits, plan, drawnAt), 0);
   }
 
-  #attendCached(
-    layer: number,
-    heads: LayerHeads,
-    step: { readonly composition: Composition; readonly length: number; readonly mask: Tensor },
-  ): Tensor {
-    const { composition, length, mask } = step;
-    this.#cache.write(layer, heads, composition.flatRows);
-    const stored = this.#cache.view(layer, composition.rows, length);
-    // Query heads that share a key head stand as its queries, so that keys need not be repeated.
-    const { keyValueHeads, heads: queryHeads, headDim } = this.#decoder.config;
-    const shape = [composition.rows, keyValueHeads, queryHeads / keyValueHeads, headDim];
-    const attended = attend(
-      { query: reshape(heads.query, shape), ...stored },
-      { kind: 'mask', mask },
-    );
-    return reshape(attended, [composition.rows, queryHeads * headDim]);
-  }
-
-  /** [rows, 1, 1, length]: 0 for a row's own tokens, −∞ for what lies behind them. */
-  #visible({ positions, rows }: Composition, length: number): Tensor {
-    if (this.#keyIndices === undefined || (this.#keyIndices.shape[0] ?? 0) < length) {
-      this.#keyIndices?.dispose();
-      this.#keyIndices = keep(arange(2 * length, { device: this.#decoder.device }));
-    }
-    const indices = narrow(this.#keyIndices, 0, 0, length);
-    const isHidden = aten('gt.Tensor', indices, reshape(positions, [rows, 1, 1, 1]));
-    const { dtype, device } = this.#decoder;
-    const visible = zeros([rows, 1, 1, length], { dtype, device });
-    return aten('masked_fill_.Scalar', visible, isHidden, Number.NEGATIVE_INFINITY);
+  /** Room for `length` tokens in each of the active rows. */
+  #reserve(length: number): void {
+    const hasMoved = this.#cache.reserve(roundUp(this.#active.length, slotBlock), length);
+    if (hasMoved) this.#steps.forget();
   }
 
   #compose(): Composition {
-    const { device } = this.#decoder;
-    const rows = roundUp(this.#active.length, slotBlock);
     const padded = fillBlock(this.#active);
-    const positions = padded.map(({ cached }, slot) => (slot < this.#active.length ? cached : 0));
-    const flatRows = positions.map((position, slot) => slot * this.#cache.positions + position);
-    const lora = this.#loraOf(padded);
-    if (typeof lora?.factors === 'object') for (const tensor of lora.factors.values()) keep(tensor);
+    const bank = this.#bankOfActive();
+    const owners = padded.map(({ request }) => (bank ? rowInBank(bank, request.adapter) : 0));
     const plan = this.#plan(padded);
     for (const tensor of Object.values(plan.tensors)) keep(tensor);
-    return {
-      rows,
-      tokens: keep(indexTensor(positions, [rows], device)),
-      positions: keep(indexTensor(positions, [rows], device)),
-      flatRows: keep(indexTensor(flatRows, [rows], device)),
-      lora,
-      plan,
-    };
+    return { padded, bank, owners, plan };
   }
 
   #dropComposition(): void {
     if (this.#composition === undefined) return;
-    const { tokens, positions, flatRows, lora, plan } = this.#composition;
-    for (const tensor of [tokens, positions, flatRows]) tensor.dispose();
-    for (const tensor of Object.values(plan.tensors)) tensor.dispose();
-    if (typeof lora?.factors === 'object') {
-      for (const tensor of lora.factors.values()) tensor.dispose();
-    }
+    for (const tensor of Object.values(this.#composition.plan.tensors)) tensor.dispose();
     this.#composition = undefined;
   }
 
@@ -253,13 +204,8 @@ export class PaddedGenerator implements SequenceGenerator {
     return planSampling(rules, this.#decoder.config.vocabSize, this.#decoder.device);
   }
 
-  /** @param owners the row of each token of a pass */
-  #loraOf(owners: readonly Row[]): LoraRows | undefined {
-    const needed = new Set(this.#active.flatMap(({ request }) => request.adapter ?? []));
-    return this.#adapters.rowsOf(
-      owners.map(({ request }) => request.adapter),
-      needed,
-    );
+  #bankOfActive(): LoraBank | undefined {
+    return this.#adapters.of(new Set(this.#active.flatMap(({ request }) => request.adapter ?? [])));
   }
 
   /** Appends a draw to the rows from `firstSlot` on, and takes out those that are finished. */
@@ -290,10 +236,4 @@ export class PaddedGenerator implements SequenceGenerator {
 function fillBlock(rows: readonly Row[]): Row[] {
   const count = roundUp(rows.length, slotBlock);
   return Array.from({ length: count }, (_, index) => (rows[index] ?? rows[0]) as Row);
-}
-
-function lastTokens(rows: readonly Row[], count: number): BigInt64Array {
-  const tokens = new BigInt64Array(count);
-  for (const [slot, row] of rows.entries()) tokens[slot] = BigInt(row.tokens.at(-1) ?? 0);
-  return tokens;
 }

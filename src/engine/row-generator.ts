@@ -50,7 +50,7 @@ const roomAhead = 64;
  */
 export class RowGenerator implements SequenceGenerator {
   readonly #decoder: Decoder;
-  readonly #options: Required<GeneratorOptions>;
+  readonly #options: typeof defaults;
   readonly #cache: SequenceCache;
   readonly #adapters: AdapterBanks;
   #slots: SequenceSlots;

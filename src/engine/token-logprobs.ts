@@ -2,7 +2,14 @@ import { BoundaryError } from '../errors.ts';
 import { backward, noGrad, requiresGrad } from './autograd.ts';
 import { runLayersCheckpointed } from './checkpointed-layers.ts';
 import { type Decoder, logitsOfNormed, normFinal, type Pass, runLayers } from './decoder.ts';
-import { type Adapter, buildBank, type LoraRows, loraOfEach, loraOfOne } from './lora.ts';
+import {
+  type Adapter,
+  buildBank,
+  type LoraRows,
+  loraOfEach,
+  loraOfOne,
+  rowInBank,
+} from './lora.ts';
 import {
   add,
   exp,
@@ -185,11 +192,9 @@ function loraOfRows(
   if (adapters.length === 1 && rows.every(({ adapter }) => adapter !== undefined)) {
     return loraOfOne(bank);
   }
-  const ownerOfRow = rows.map(({ adapter }) =>
-    adapter === undefined ? -1 : adapters.indexOf(adapter),
-  );
-  const owners = [...packed.owners].map((row) => ownerOfRow[row] ?? -1);
-  return loraOfEach(bank, owners, decoder);
+  const owners = rows.map(({ adapter }) => rowInBank(bank, adapter));
+  const ofTokens = [...packed.owners].map((row) => owners[row] ?? adapters.length);
+  return loraOfEach(bank, indexTensor(ofTokens, [ofTokens.length], decoder.device));
 }
 
 function wantedPositions({ input, target, wanted }: ScoredRow): number[] {

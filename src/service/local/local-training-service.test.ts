@@ -101,6 +101,26 @@ describe('the memory of the local service', () => {
   });
 });
 
+describe('a device that lacks what is asked of it', () => {
+  it('samples the same without graphs, which is said once', async () => {
+    const notes: string[] = [];
+    const note = (text: string) => void notes.push(text);
+    const other = await createLocalTrainingService({ model, seed: 3, decodeGraphs: true, note });
+    const draw = async (from: LocalTrainingService) =>
+      (await from.baseSampler()).sample(prompt, params);
+    expect((await draw(other)).tokens).toEqual((await draw(service)).tokens);
+    await other.close();
+    expect(notes).toEqual([expect.stringMatching(/has no graphs for the device cpu/)]);
+  });
+
+  it('is refused before anything is loaded when it is not there', async () => {
+    const options = { modelDirectory: '/there/is/none', device: 'cuda:99' };
+    await expect(createLocalTrainingService(options)).rejects.toThrow(
+      /^the device cuda:99 is not there: libtorch \d\S* can use \d+ CUDA devices of this machine; take the device cpu/,
+    );
+  });
+});
+
 describe('a policy that has taken no step', () => {
   it('samples with the bits of the base, scores with those of its adapter, and has its own after one', async () => {
     const sizes = { hiddenSize: 32, intermediateSize: 64, headDim: 16 };

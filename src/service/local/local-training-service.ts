@@ -4,12 +4,14 @@ import {
   decoderParameters,
   disposeDecoder,
 } from '../../engine/decoder.ts';
+import type { GeneratorOptions } from '../../engine/generation.ts';
 import { initialWeights } from '../../engine/initial-weights.ts';
 import { loadDecoder, storeWeights } from '../../engine/load-model.ts';
 import type { ModelConfig } from '../../engine/model-config.ts';
 import { saveModelFolder } from '../../engine/model-folder.ts';
-import { setThreads } from '../../engine/native.ts';
+import { openDevice, setThreads } from '../../engine/native.ts';
 import { AdamW } from '../../engine/optimizer.ts';
+import { openStepRecorder } from '../../engine/step-recorder.ts';
 import { bytesOf, type Device, type DType, liveTensors } from '../../engine/tensor.ts';
 import { BoundaryError } from '../../errors.ts';
 import type { Policy, PolicyOptions, TrainingService } from '../../types/training-service.ts';
@@ -41,6 +43,10 @@ export type LocalTrainingServiceOptions = (
   readonly microBatchTokens?: number;
   /** Computes activations again on the way back: less memory, about a third more work. Default false. */
   readonly gradientCheckpointing?: boolean;
+  /** Records decode steps and does them again, where libtorch has graphs for the device. Default false. */
+  readonly decodeGraphs?: boolean;
+  /** Told in one sentence when steps cannot be recorded. */
+  readonly note?: (text: string) => void;
   /** The model's tokenizer, for stop strings. */
   readonly decode?: Decode;
 };
@@ -55,6 +61,7 @@ export type LocalTrainingService = TrainingService & {
 export async function createLocalTrainingService(
   options: LocalTrainingServiceOptions,
 ): Promise<LocalTrainingService> {
+  openDevice(options.device ?? 'cpu');
   if (options.threads !== undefined) setThreads(options.threads);
   return new LocalService(await makeDecoder(options), options);
 }
@@ -64,6 +71,18 @@ async function makeDecoder(options: LocalTrainingServiceOptions): Promise<Decode
   return 'modelDirectory' in options
     ? loadDecoder(options.modelDirectory, placement)
     : createDecoder(options.model, initialWeights(options.model, options.seed, placement));
+}
+
+function generatorOptionsOf(
+  { maxRows, decodeGraphs, note }: LocalTrainingServiceOptions,
+  { device }: Decoder,
+): GeneratorOptions {
+  const recorder = decodeGraphs ? openStepRecorder(device, note ?? (() => undefined)) : undefined;
+  return {
+    ...(maxRows !== undefined && { maxRows }),
+    ...(recorder && { recorder }),
+    ...(note && { note }),
+  };
 }
 
 /** Memory of what a policy owns: its adapter and value head, and its optimiser's state. */
@@ -92,11 +111,7 @@ class LocalService implements LocalTrainingService {
     const wake = () => this.#loop.wake();
     this.#room = {
       decoder,
-      pool: createSamplingPool(
-        decoder,
-        options.maxRows === undefined ? {} : { maxRows: options.maxRows },
-        wake,
-      ),
+      pool: createSamplingPool(decoder, generatorOptionsOf(options, decoder), wake),
       scoringPool: createScoringPool(decoder, options.microBatchTokens ?? 4096, wake),
       scoring: createWorkQueue(wake),
       microBatchTokens: options.microBatchTokens ?? 4096,

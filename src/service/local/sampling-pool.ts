@@ -1,5 +1,5 @@
 import type { Decoder } from '../../engine/decoder.ts';
-import type { Generated, GenerationRequest } from '../../engine/generation.ts';
+import type { Generated, GenerationRequest, GeneratorOptions } from '../../engine/generation.ts';
 import { createGenerator } from '../../engine/generator.ts';
 import { BoundaryError } from '../../errors.ts';
 
@@ -23,7 +23,7 @@ export type SamplingPool = {
 /** @param wake called when a request has come */
 export function createSamplingPool(
   decoder: Decoder,
-  options: { readonly maxRows?: number },
+  options: GeneratorOptions,
   wake: () => void,
 ): SamplingPool {
   const generator = createGenerator(decoder, options);
