@@ -167,6 +167,42 @@ test('a step leaves nothing behind on a signal that lasts as long as the run', a
   expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
+test('the reference scores plays that have ended while others are still played and judged', async () => {
+  const events: string[] = [];
+  const reference = policyWith();
+  let sawReference = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    sawReference = resolve;
+  });
+  const { forward } = reference;
+  const noting: Policy = {
+    ...reference,
+    forward: (data) => {
+      events.push(`reference of ${data.length}`);
+      sawReference();
+      return forward(data);
+    },
+  };
+  let plays = 0;
+  const slow: typeof team = {
+    ...team,
+    play: async (...[task, agents, scene]: Parameters<typeof team.play>) => {
+      const isLast = ++plays === 12;
+      // Would wait for ever, were the reference asked at the end.
+      if (isLast) await asked;
+      const answer = await team.play(task, agents, scene);
+      if (isLast) events.push('the last play');
+      return answer;
+    },
+  };
+  const coach = coachGiving({ a: 1, b: 2, c: 3, d: 10 });
+  const own = { ...settings, samplesPerTask: 3, concurrency: 12, playTimeoutMs: 5000 };
+  const training = trainingWith({ coach, reference: noting, team: slow, settings: own });
+  expect(await mappaStep(training, 1)).toMatchObject({ plays: 12, failed: 0 });
+  expect(events).toEqual(['reference of 8', 'the last play', 'reference of 4']);
+  expect(run.rescores.referencesOf(1).size).toBe(12);
+});
+
 test('one unscored action in four is left out, two stop the run before anything is updated', async () => {
   const one = trainingWith({ coach: coachGiving({ a: 1, b: 2, c: 3 }) });
   expect(await mappaStep(one, 1)).toMatchObject({ 'score/solver': 2 });

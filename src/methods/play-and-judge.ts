@@ -13,13 +13,18 @@ import type { Judged, OpenStage, Training } from './training.ts';
  * it only those that a team with `asksCoach` asks about. What the run store already holds of this scope is taken from there.
  *
  * @param options.signal ends the plays, unrecorded
+ * @param options.onEnded told of every play that has ended, before its last verdicts, with its place among the requests
  * @throws BoundaryError when more than the permitted share of plays failed, or the coach failed for good
  */
 export async function playAndJudge(
   training: Training,
   stage: OpenStage,
   requests: readonly PlayRequest[],
-  options: { readonly coached: boolean; readonly signal?: AbortSignal },
+  options: {
+    readonly coached: boolean;
+    readonly signal?: AbortSignal;
+    readonly onEnded?: (place: number, trajectory: Trajectory) => void;
+  },
 ): Promise<Judged> {
   const { run, settings } = training;
   const { scope } = stage;
@@ -42,8 +47,10 @@ export async function playAndJudge(
     settings.concurrency,
   );
   let done = 0;
-  const judge = async (request: PlayRequest, ended: Trajectory | undefined) => {
-    const trajectory = ended ?? (await collect(request));
+  const ended = endedPlays(training, scope, requests.length);
+  const judge = async (request: PlayRequest, place: number) => {
+    const known = ended.get(`${request.task.id}/${request.sample}`);
+    const trajectory = known ?? (await collect(request));
     const outcome = trajectory.failure
       ? undefined
       : (graded.get(trajectory.id) ?? training.grade(request.task, trajectory));
@@ -51,14 +58,12 @@ export async function playAndJudge(
     // Not earlier: a play whose end is not recorded is resumed, and finds its files. One that failed may be, too.
     if (!trajectory.failure) await training.workspaces.remove(trajectory.id);
     if (outcome) outcomes.set(trajectory.id, outcome);
+    options.onEnded?.(place, trajectory);
     await judgement.scoreEnded(request.task, trajectory, outcome);
     sayProgress(training, isAsked, { done: ++done, of: requests.length });
     return trajectory;
   };
-  const ended = endedPlays(training, scope, requests.length);
-  const judged = requests.map((request) =>
-    judge(request, ended.get(`${request.task.id}/${request.sample}`)),
-  );
+  const judged = requests.map(judge);
   try {
     // Nothing may be written after a run has stopped: what is under way ends first, unrecorded.
     const trajectories = await allOrStop(judged, stop);

@@ -5,7 +5,7 @@ import type { PlayStep, Published, StepPlays, Training } from './training.ts';
 
 const nothing: Omit<StepPlays, 'staleness'> = {
   judged: { trajectories: [], outcomes: new Map(), feedback: new Map() },
-  ...{ replayed: 0, seconds: 0 },
+  ...{ referenceLogprobs: new Map(), replayed: 0, seconds: 0 },
 };
 
 function samplerOf(version: number): Sampler {

@@ -11,6 +11,11 @@ import { updatePolicy } from '../update/update-policy.ts';
 import { coachCosts, coachMetrics, countUnscoredPlays } from './coach-metrics.ts';
 import { playAndJudge } from './play-and-judge.ts';
 import {
+  type ReferenceLogprobs,
+  scoreUnderReference,
+  streamReference,
+} from './reference-logprobs.ts';
+import {
   createStage,
   type Judged,
   type PlayStep,
@@ -50,7 +55,7 @@ export async function policyGradientStep(
   const scope = String(step);
 
   const learned = await learnFrom(training, step, {
-    trajectories: judged.trajectories,
+    ...{ trajectories: judged.trajectories, referenceLogprobs: plays.referenceLogprobs },
     assign: (evidence) => assign(judged, evidence),
   });
   return {
@@ -68,7 +73,7 @@ export async function policyGradientStep(
   };
 }
 
-/** Plays one step's tasks with the policies given, and has every action judged. */
+/** Plays one step's tasks with the policies given, and has every action judged and scored under the reference. */
 async function playStep(
   training: Training,
   {
@@ -94,12 +99,19 @@ async function playStep(
     ...(settings.filters && { filters: settings.filters }),
   });
   const requests = playRequests(tasks, settings.samplesPerTask);
-  const judged = await playAndJudge(training, stage, requests, {
-    coached: isCoached,
-    ...(signal && { signal }),
-  });
-  const seconds = (performance.now() - started) / 1000;
-  return { judged, staleness, replayed: stage.finished.size, seconds };
+  const references = streamReference(training, requests.length);
+  try {
+    const judged = await playAndJudge(training, stage, requests, {
+      ...{ coached: isCoached, onEnded: references.add },
+      ...(signal && { signal }),
+    });
+    const seconds = (performance.now() - started) / 1000;
+    const referenceLogprobs = await references.scored();
+    return { judged, referenceLogprobs, staleness, replayed: stage.finished.size, seconds };
+  } finally {
+    // Nothing goes on behind a run that has stopped.
+    await references.settled();
+  }
 }
 
 /** What a team's questions to the coach cost where the method has none. */
@@ -112,20 +124,24 @@ function unscoredMetric(training: Training, judged: Judged): Metrics {
   return plays === undefined ? {} : { 'unscored-plays': plays };
 }
 
-/** Credits the plays' actions by a rule and has every trained policy take optimiser steps on its own. */
+/**
+ * Credits the plays' actions by a rule and has every trained policy take optimiser steps on its own.
+ *
+ * @param lesson.referenceLogprobs where they are known; absent = the reference is asked
+ */
 export async function learnFrom(
   training: Training,
   step: number,
-  {
-    trajectories,
-    assign,
-  }: {
+  lesson: {
     readonly trajectories: readonly Trajectory[];
+    readonly referenceLogprobs?: ReferenceLogprobs;
     readonly assign: (evidence: Evidence) => Credit;
   },
 ): Promise<Metrics> {
+  const { trajectories, assign } = lesson;
   training.watch.waiting('the update', 0, training.policies.size);
-  const referenceLogprobs = await scoreUnderReference(training, trajectories);
+  const referenceLogprobs =
+    lesson.referenceLogprobs ?? (await scoreUnderReference(training, trajectories));
   training.run.rescores.recordReferences(referenceLogprobs);
   const values = await criticValues(training, trajectories);
   const { credited, metrics } = assign({ referenceLogprobs, values });
@@ -156,25 +172,6 @@ function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
     bytes === undefined ? [] : [[`${name}-mebibytes`, bytes / 2 ** 20] as const],
   );
   return Object.fromEntries(known);
-}
-
-/** Log-probability of every sampled token under the reference policy of its agent's model, by action id. */
-async function scoreUnderReference(
-  { reference, ownModels }: Training,
-  trajectories: readonly Trajectory[],
-): Promise<ReadonlyMap<string, Float32Array>> {
-  const actions = trajectories.flatMap(({ failure, actions: played }) => (failure ? [] : played));
-  const scored = new Map<string, Float32Array>();
-  const byReference = Map.groupBy(actions, ({ agent }) => {
-    return ownModels?.get(agent)?.reference ?? reference;
-  });
-  for (const [policy, own] of byReference) {
-    const { logprobs } = await policy.forward(own.map(datumOf)).result;
-    for (const [row, action] of own.entries()) {
-      scored.set(action.id, actionPart(action, logprobs[row] as Float32Array));
-    }
-  }
-  return scored;
 }
 
 /** What each trained agent's critic predicts before every sampled token, by action id; empty where there are no critics. */

@@ -51,6 +51,8 @@ export type Published = {
 /** What a step's plays came to, and how they came about. */
 export type StepPlays = {
   readonly judged: Judged;
+  /** By action id: log-probability of every sampled token under the reference. */
+  readonly referenceLogprobs: ReadonlyMap<string, Float32Array>;
   /** Training steps that lie between the policies that played and those that learn from it. */
   readonly staleness: number;
   /** Actions that an interrupted process had played. */
