@@ -1,0 +1,99 @@
+/**
+ * What plays ahead of training gain with a slow coach, and what they cost in learning:
+ * `npm run bench:staleness -- --steps 60 --every 10 --latency 4000 --json`
+ *
+ * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, 64 at a time. Trained once for each
+ * `rollout.maxStalenessSteps` of `--arms`; printed are the seconds of a step (median over all but the first, which plays the
+ * first steps of all arms alike) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
+ * runs/bench-staleness and are not done again; `--only` trains some of the arms.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunInput } from '../src/config/schema.ts';
+import type { Run } from '../src/run/run-store.ts';
+import type { Coach } from '../src/types/feedback.ts';
+import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
+import { createArithmeticCoach } from '../teams/arithmetic/coach.ts';
+import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
+import { runDirectory, trained } from './support/arms.ts';
+import { type Point, pointsOf } from './support/curves.ts';
+import { root } from './support/places.ts';
+import { readChoice, readCount, readFlags } from './support/read-flags.ts';
+
+const playsPerStep = 48;
+const arms = ['0', '1', '2'];
+const values = readFlags('staleness', {
+  steps: { type: 'string', default: '60', help: 'training steps' },
+  every: { type: 'string', default: '10', help: 'steps between evaluations' },
+  latency: { type: 'string', default: '4000', help: 'milliseconds that a verdict takes' },
+  only: { type: 'string', help: 'steps ahead, with commas between: 0, 1, 2' },
+  json: { type: 'boolean', default: false, help: 'one JSON object last' },
+});
+const [steps, every, latency] = (['steps', 'every', 'latency'] as const).map((name) =>
+  readCount('staleness', { [name]: values[name] }),
+) as [number, number, number];
+const wants = readChoice('staleness', values.only, arms);
+
+/** What a run came to. */
+type Result = {
+  readonly secondsPerStep: number;
+  readonly truncatedRatios: number;
+  readonly curve: readonly Point[];
+};
+
+const model = await makeBaseModel(join(root, '.teamtune'), () => undefined);
+const results = new Map<string, Result>();
+for (const arm of arms.filter(wants)) {
+  const name = `ahead-${arm}-steps-${steps}-every-${every}-latency-${latency}`;
+  const directory = runDirectory('bench-staleness', name);
+  results.set(arm, await trained(directory, inputOf(Number(arm)), read));
+}
+report();
+
+function inputOf(maxStalenessSteps: number): RunInput {
+  return {
+    ...quickstartRun,
+    name: 'bench-staleness',
+    model: { path: model, threads: 1 },
+    coach: slow(createArithmeticCoach()),
+    coaching: { concurrency: 64 },
+    rollout: { ...quickstartRun.rollout, tasksPerStep: playsPerStep, maxStalenessSteps },
+    training: { steps, keepCheckpoints: 4 },
+    evaluation: { every },
+  };
+}
+
+function slow(coach: Coach): Coach {
+  return {
+    ...coach,
+    score: async (...asked) => {
+      await sleep(latency);
+      return coach.score(...asked);
+    },
+  };
+}
+
+function read(run: Run): Result {
+  const later = run.metrics().slice(1);
+  const seconds = later.map(({ metrics }) => metrics.seconds ?? Number.NaN);
+  const shares = later.flatMap(({ metrics }) => metrics['truncated-ratios/solver'] ?? []);
+  return {
+    secondsPerStep:
+      seconds.toSorted((less, more) => less - more)[seconds.length >> 1] ?? Number.NaN,
+    truncatedRatios: shares.reduce((sum, share) => sum + share, 0) / Math.max(1, shares.length),
+    curve: pointsOf(run, playsPerStep, steps),
+  };
+}
+
+function report(): void {
+  const base = results.get('0')?.secondsPerStep;
+  for (const [arm, { secondsPerStep, truncatedRatios, curve }] of results) {
+    const ratio = base === undefined ? '' : `, ${(secondsPerStep / base).toFixed(2)}×`;
+    const accuracies = curve.map(({ accuracy }) => (100 * accuracy).toFixed(1)).join(', ');
+    console.log(
+      `${arm} steps ahead: ${secondsPerStep.toFixed(1)} s a step${ratio}; ${(100 * truncatedRatios).toFixed(2)} % of the solver's tokens at the limit; held-out accuracy ${accuracies} %`,
+    );
+  }
+  if (values.json)
+    console.log(JSON.stringify({ steps, latency, arms: Object.fromEntries(results) }));
+}
