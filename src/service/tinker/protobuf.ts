@@ -4,6 +4,8 @@ import { createPace } from './pace.ts';
 /** Data type numbers of the schema. */
 const float32 = 1;
 const int64 = 2;
+/** Of the arrays as they are sent, most of them: what is put together in a turn need not be exact. */
+const bytesPerNumber = 4;
 
 /** A datum as it is sent: token ids and named arrays, one entry per target. */
 export type SentDatum = {
@@ -23,40 +25,60 @@ export type SentPass = {
 
 /**
  * `ForwardBackwardRequest` of the package `tinker_public`, proto3: 1 model_id, 2 seq_id, 3 data, 4 loss_fn,
- * 5 loss_fn_config, 6 forward_only.
+ * 5 loss_fn_config, 6 forward_only. Put together from pieces, of which the large ones are the arrays' own memory: what is
+ * copied more than once keeps the collector busier than the encoding, and everybody else waiting.
  */
 export async function encodePass(pass: SentPass): Promise<Uint8Array<ArrayBuffer>> {
-  const writer = new BinaryWriter();
-  writer.tag(1, WireType.LengthDelimited).string(pass.modelId);
-  writer.tag(2, WireType.Varint).int32(pass.sequence);
-  const pace = createPace();
-  for (const datum of pass.data) {
-    writer.tag(3, WireType.LengthDelimited).bytes(encodeDatum(datum));
-    await pace(datum.tokens.length);
-  }
-  writer.tag(4, WireType.LengthDelimited).string(pass.loss);
+  const head = new BinaryWriter();
+  head.tag(1, WireType.LengthDelimited).string(pass.modelId);
+  head.tag(2, WireType.Varint).int32(pass.sequence);
+  const data = pass.data.map((datum) => field(3, encodeDatum(datum)));
+  const tail = new BinaryWriter().tag(4, WireType.LengthDelimited).string(pass.loss);
   for (const [name, value] of Object.entries(pass.lossConfig)) {
-    writer.tag(5, WireType.LengthDelimited).fork();
-    writer.tag(1, WireType.LengthDelimited).string(name);
-    writer.tag(2, WireType.Bit64).double(value).join();
+    tail.tag(5, WireType.LengthDelimited).fork();
+    tail.tag(1, WireType.LengthDelimited).string(name);
+    tail.tag(2, WireType.Bit64).double(value).join();
   }
-  if (pass.isForwardOnly) writer.tag(6, WireType.Varint).bool(true);
-  return writer.finish();
+  if (pass.isForwardOnly) tail.tag(6, WireType.Varint).bool(true);
+  return joined([[head.finish()], ...data, [tail.finish()]]);
+}
+
+type Pieces = readonly Uint8Array[];
+
+function lengthOf(pieces: Pieces): number {
+  return pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** A field that holds the pieces one after another. */
+function field(number: number, pieces: Pieces): Pieces {
+  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(lengthOf(pieces));
+  return [head.finish(), ...pieces];
+}
+
+async function joined(messages: readonly Pieces[]): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(messages.reduce((sum, pieces) => sum + lengthOf(pieces), 0));
+  const pace = createPace();
+  let at = 0;
+  for (const pieces of messages) {
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.byteLength;
+    }
+    await pace(lengthOf(pieces) / bytesPerNumber);
+  }
+  return bytes;
 }
 
 /** `Datum`: 1 chunks of the input, each with 1 encoded text, with 1 tokens as int32; 2 named tensors. */
-function encodeDatum({ tokens, targets, arrays }: SentDatum): Uint8Array {
-  const writer = new BinaryWriter();
-  writer.tag(1, WireType.LengthDelimited).fork();
-  writer.tag(1, WireType.LengthDelimited).fork();
-  writer.tag(1, WireType.LengthDelimited).bytes(bytesOf(tokens)).join().join();
+function encodeDatum({ tokens, targets, arrays }: SentDatum): Pieces {
   const wide = { bytes: bytesOf(widened(targets)), type: int64, length: targets.length };
-  encodeTensor(writer, 'target_tokens', wide);
-  for (const [name, values] of Object.entries(arrays)) {
-    const tensor = { bytes: bytesOf(values), type: float32, length: values.length };
-    encodeTensor(writer, name, tensor);
-  }
-  return writer.finish();
+  return [
+    ...field(1, field(1, field(1, [bytesOf(tokens)]))),
+    ...encodeTensor('target_tokens', wide),
+    ...Object.entries(arrays).flatMap(([name, values]) =>
+      encodeTensor(name, { bytes: bytesOf(values), type: float32, length: values.length }),
+    ),
+  ];
 }
 
 /** Token ids as int64, each as two int32: an array of `BigInt` takes several times as long to make. */
@@ -70,17 +92,14 @@ function widened(ids: Int32Array): Int32Array {
 
 /** An entry of a map to `Tensor`: 1 dense bytes, 3 data type, 4 shape (packed). */
 function encodeTensor(
-  writer: BinaryWriter,
   name: string,
   tensor: { readonly bytes: Uint8Array; readonly type: number; readonly length: number },
-): void {
-  writer.tag(2, WireType.LengthDelimited).fork();
-  writer.tag(1, WireType.LengthDelimited).string(name);
-  writer.tag(2, WireType.LengthDelimited).fork();
-  writer.tag(1, WireType.LengthDelimited).bytes(tensor.bytes);
-  writer.tag(3, WireType.Varint).int32(tensor.type);
-  writer.tag(4, WireType.LengthDelimited).fork().int64(tensor.length).join();
-  writer.join().join();
+): Pieces {
+  const key = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name);
+  const shape = new BinaryWriter().tag(3, WireType.Varint).int32(tensor.type);
+  shape.tag(4, WireType.LengthDelimited).fork().int64(tensor.length).join();
+  const value = [...field(1, [tensor.bytes]), shape.finish()];
+  return field(2, [key.finish(), ...field(2, value)]);
 }
 
 /** The bytes of the array itself, little-endian as every machine that Node runs on. */
