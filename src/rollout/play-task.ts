@@ -1,4 +1,4 @@
-import { BoundaryError, messageOf } from '../errors.ts';
+import { BoundaryError } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResults } from '../tools/format-tool-result.ts';
@@ -11,6 +11,7 @@ import type { SampleFilters, SampleParams, Sampler } from '../types/training-ser
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import { type Branching, ownerOf } from './branching.ts';
 import { tellOfTools } from './describe-tools.ts';
+import { failureOf, isOfTheRun } from './play-failure.ts';
 import { runTools } from './run-tools.ts';
 import {
   type ActOptions,
@@ -95,8 +96,8 @@ type Play = {
 /**
  * Plays one task once. A play that breaks is returned with its `failure` and what was played so far.
  *
- * @throws the reason of `stage.stop` when the run stops, and BoundaryError("run") when the store fails: neither is a
- * failure of the play
+ * @throws the reason of `stage.stop` when the run stops, BoundaryError("run") when the store fails, and BoundaryError("engine")
+ * that is retryable when the policies are gone with their server: none is a failure of the play
  */
 export async function playTask(stage: Stage, task: Task, sample: number): Promise<Trajectory> {
   const id = playId(stage, task, sample);
@@ -116,8 +117,8 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
     return trajectory;
   } catch (error) {
     stage.stop.throwIfAborted();
-    if (error instanceof BoundaryError && error.boundary === 'run') throw error;
-    return { ...path(), failure: failureOf(error, deadline, stage) };
+    if (isOfTheRun(error)) throw error;
+    return { ...path(), failure: failureOf(error, deadline, stage.playTimeoutMs) };
   } finally {
     // An agent that was asked and not waited for is no part of the play any more.
     ended.abort();
@@ -154,22 +155,6 @@ async function answerOf(play: Play): Promise<string> {
   ]);
   if (typeof answer === 'string') return answer;
   throw new Error(`play of team ${team.name} must resolve to a text, got ${typeof answer}`);
-}
-
-function failureOf(
-  error: unknown,
-  deadline: AbortSignal,
-  stage: Stage,
-): { boundary: string; message: string } {
-  if (deadline.aborted) {
-    const seconds = stage.playTimeoutMs / 1000;
-    return {
-      boundary: 'play',
-      message: `took longer than ${seconds} s (rollout.playTimeoutSeconds)`,
-    };
-  }
-  const boundary = error instanceof BoundaryError ? error.boundary : 'play';
-  return { boundary, message: messageOf(error) };
 }
 
 function createScene(play: Play): Scene {

@@ -10,6 +10,7 @@ import { actionPart, datumOf } from '../../src/update/assemble-data.ts';
 import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
+import { startServerProcess } from '../support/tinker-server/server-process.ts';
 import { startTinkerServer } from '../support/tinker-server/tinker-server.ts';
 import { startVllmServer } from '../support/vllm-server.ts';
 
@@ -149,6 +150,20 @@ test('through a training server plays ahead are those in process; killed and res
   const killed = await trainKilled('tuft-killed', sets);
   expect(killed.facts).toEqual(whole.facts);
   expect(versionsOf(killed.played)).toEqual(versionsOf(whole.played));
+}, 120_000);
+
+test('a server that is killed amid plays and amid an update, and started again, changes nothing in what the run comes to', async () => {
+  const place = { modelDirectory: join(folder, 'model'), directory: join(folder, 'killed-server') };
+  const server = await startServerProcess('tuft', place);
+  closers.push(async () => server.close());
+  const service = { kind: 'tinker', url: server.url, server: 'tuft', baseModel: 'tiny' };
+  const running = runCli(argsFor('server-killed', [`service=${JSON.stringify(service)}`]));
+  await server.killAt('/asample', 30);
+  await server.killAt('/optim_step', 4);
+  const { code, stdout, stderr } = await running;
+  expect(code, stderr).toBe(0);
+  expect(stdout.match(/going on from the last checkpoint/g)?.length, stdout).toBe(2);
+  expect(readRun('server-killed').facts).toEqual(readRun('tuft-whole').facts);
 }, 120_000);
 
 test('with vLLM as sampler plays ahead are those in process; killed and resumed, the run ends with the same numbers', async () => {

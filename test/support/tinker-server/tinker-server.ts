@@ -33,6 +33,8 @@ export type TinkerServerOptions = {
   readonly engine: LocalTrainingServiceOptions;
   /** Saved states, which outlive a restart. */
   readonly directory: string;
+  /** Absent = one that is free. */
+  readonly port?: number;
   readonly baseModel?: string;
   /** What to do to a request instead of answering it. */
   readonly fault?: (seen: Seen) => Fault | undefined;
@@ -76,7 +78,7 @@ export async function startTinkerServer(options: TinkerServerOptions): Promise<T
   const server = createServer((request, response) => {
     serve(request, response).catch(() => response.socket?.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
