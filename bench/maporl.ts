@@ -5,8 +5,9 @@
  * both trained together; and, with the published turn discount of 0.3, together without incentives, with b0 = b1 = 0.25,
  * with either of them alone, and with those of inverted sign. Further: together with a critic (`co-critic`), with models of
  * two architectures (`hetero`), rewarded by a verifier that learned from the rollouts of `co-trained` in place of labels
- * (`learned-verifier`), three agents in three turns on a task of three parts (`three`), and A paid for its right answers
- * against B who is paid for A's wrong ones (`zero-sum`).
+ * (`learned-verifier`), by one that learned from what the team did that this one rewarded, too, and so on for two rounds
+ * (`learned-verifier-2`, `learned-verifier-3`), three agents in three turns on a task of three parts (`three`), and A paid
+ * for its right answers against B who is paid for A's wrong ones (`zero-sum`).
  *
  * The figure is the accuracy of all agents' last answers on held-out questions, which is the expected majority vote; of
  * `zero-sum` that of A's. Runs are kept in runs/bench-maporl and are not done again.
@@ -39,16 +40,22 @@ import {
 import { root } from './support/places.ts';
 import { makeThreePartsBase, splitThreeParts, threePartsTeam } from './support/three-parts.ts';
 
-/** Of agents trained together, and of one agent alone, whose reasons to stop sharing are weak and take longer. */
-const [together, alone] = [40, 75];
+/** Of every arm. */
+const steps = 40;
 const bases: readonly BaseChoice[] = [{}, { architecture: 'llama', seed: 1 }];
 const held = { a0: 0, a1: 0, b0: 0.25, b1: 0.25 };
 /** Of the verifier that stands in for labels. */
 const verifierOptions = { loss: 'bce', steps: 150, learningRate: 2e-3 } as const;
 
+/** Arm that a verifier rewards → the arms whose answers that verifier learned from. */
+const learnedFrom = {
+  'learned-verifier': ['co-trained'],
+  'learned-verifier-2': ['co-trained', 'learned-verifier'],
+  'learned-verifier-3': ['co-trained', 'learned-verifier', 'learned-verifier-2'],
+} as const;
+
 type MethodOptions = Extract<RunInput['method'], { kind: 'maporl' }>;
 type Arm = {
-  readonly steps: number;
   readonly frozen?: readonly string[];
   readonly method: Partial<MethodOptions>;
   /** What else of the config is another one than that of both agents on one base. */
@@ -59,27 +66,23 @@ type Arm = {
 
 /** `b-only` is the other half of `paired`. */
 const arms = {
-  'a-only': { steps: alone, frozen: ['B'], method: { turnDiscount: 1 } },
-  'b-only': { steps: alone, frozen: ['A'], method: { turnDiscount: 1 } },
-  'co-trained': { steps: together, method: { turnDiscount: 1 } },
-  'g03-b0': { steps: together, method: { turnDiscount: 0.3 } },
-  'g03-b25': { steps: together, method: { turnDiscount: 0.3, incentives: held } },
+  'a-only': { frozen: ['B'], method: { turnDiscount: 1 } },
+  'b-only': { frozen: ['A'], method: { turnDiscount: 1 } },
+  'co-trained': { method: { turnDiscount: 1 } },
+  'g03-b0': { method: { turnDiscount: 0.3 } },
+  'g03-b25': { method: { turnDiscount: 0.3, incentives: held } },
   'g03-inverted': {
-    steps: together,
     method: { turnDiscount: 0.3, incentives: held, influenceSign: 'inverted' },
   },
-  'co-critic': { steps: together, method: { turnDiscount: 1, critic: {} } },
-  'b0-only': { steps: together, method: { turnDiscount: 0.3, incentives: { b0: 0.25 } } },
-  'b1-only': { steps: together, method: { turnDiscount: 0.3, incentives: { b1: 0.25 } } },
-  hetero: { steps: together, method: { turnDiscount: 1 }, changes: withOtherModel },
-  'learned-verifier': {
-    steps: together,
-    method: { turnDiscount: 1, verifier: 'coach' },
-    changes: withVerifier,
-  },
-  three: { steps: together, method: { turnDiscount: 1 }, changes: withThreeParts },
+  'co-critic': { method: { turnDiscount: 1, critic: {} } },
+  'b0-only': { method: { turnDiscount: 0.3, incentives: { b0: 0.25 } } },
+  'b1-only': { method: { turnDiscount: 0.3, incentives: { b1: 0.25 } } },
+  hetero: { method: { turnDiscount: 1 }, changes: withOtherModel },
+  'learned-verifier': judged('learned-verifier'),
+  'learned-verifier-2': judged('learned-verifier-2'),
+  'learned-verifier-3': judged('learned-verifier-3'),
+  three: { method: { turnDiscount: 1 }, changes: withThreeParts },
   'zero-sum': {
-    steps: together,
     method: { turnDiscount: 1, payoffs: zeroSumPayoffs },
     figureOf: 'A',
   },
@@ -91,7 +94,7 @@ type ArmName = keyof typeof arms;
 const needs: Readonly<Record<string, readonly ArmName[]>> = {
   base: ['a-only'],
   paired: ['a-only', 'b-only'],
-  'learned-verifier': ['co-trained'],
+  ...learnedFrom,
 };
 
 /** What an evaluation came to. */
@@ -151,15 +154,23 @@ async function withThreeParts({ base }: Place): Promise<Partial<RunInput>> {
   return { team: threePartsTeam, model, tasks: splitThreeParts() };
 }
 
-/** The verifier is trained once for each seed and base, from answers of the arm that learned from labels. */
-async function withVerifier(place: Place): Promise<Partial<RunInput>> {
-  const directory = directoryOf('verifier', place);
+function judged(name: keyof typeof learnedFrom): Arm {
+  return {
+    method: { turnDiscount: 1, verifier: 'coach' },
+    changes: (place) => withVerifier(learnedFrom[name], place),
+  };
+}
+
+/** A verifier is trained once for each seed and base. */
+async function withVerifier(from: readonly string[], place: Place): Promise<Partial<RunInput>> {
+  const directory = directoryOf(`verifier-${from.length}`, place);
   if (!existsSync(directory)) {
     const aside = `${directory}.tmp`;
     await rm(aside, { recursive: true, force: true });
     const overrides = [`model.path=${place.model}`, 'model.threads=1'];
     const options = { ...verifierOptions, overrides, onStep: () => undefined };
-    await makeVerifier(directoryOf('co-trained', place), aside, options);
+    const runs = from.map((arm) => directoryOf(arm, place));
+    await makeVerifier(runs, aside, options);
     await rename(aside, directory);
   }
   const { model: _, ...found } = JSON.parse(readFileSync(join(directory, verifierFile), 'utf8'));
@@ -175,7 +186,7 @@ function directoryOf(name: string, { seed, base }: Place): string {
   return runDirectory('bench-maporl', `${name}-base-${base}-seed-${seed}`);
 }
 
-function inputOf(name: string, { steps, frozen, method }: Arm, { seed, model }: Place): RunInput {
+function inputOf(name: string, { frozen, method }: Arm, { seed, model }: Place): RunInput {
   return {
     name: `bench-maporl-${name}`,
     seed,
@@ -197,7 +208,7 @@ async function paired(place: Place): Promise<Figures> {
   const directory = directoryOf('paired', place);
   if (!isEvaluated(directory, 'evaluation')) {
     const { directory: checkpoint } = await saveCheckpoint({
-      ...{ directory, step: alone, keep: 2 },
+      ...{ directory, step: steps, keep: 2 },
       write: async (folder) => {
         for (const [agent, arm] of [['A', 'a-only'] as const, ['B', 'b-only'] as const]) {
           const { directory: from = '' } = latestCheckpoint(directoryOf(arm, place)) ?? {};

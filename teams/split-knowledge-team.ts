@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { type DiscussionOptions, discussionTeam } from '../src/methods/discussion.ts';
+import { viewOf } from './split-knowledge/language.ts';
 
 /** Opponents: A is paid for its right answers, B for A's wrong ones. */
 export const zeroSumPayoffs = { A: { A: 1 }, B: { A: -1 } };
@@ -11,6 +12,7 @@ const discussion = {
     B: { role: 'Debater who knows the second half', maxTokens: 4 },
   },
   turns: 2,
+  taskFor: ({ prompt }, agent) => viewOf(agent, prompt),
   format: fileURLToPath(new URL('./split-knowledge/discussion.md', import.meta.url)),
 } satisfies DiscussionOptions<'A' | 'B'>;
 

@@ -1,8 +1,8 @@
 /**
- * The split-knowledge debate for three agents and three turns: of six operands 0–5 each agent knows what two come to, and the
- * answer is the sum of the three parts mod 5.
+ * The split-knowledge debate for three agents and three turns: of six operands 0–5 each agent is told two and knows what
+ * they come to, and the answer is the sum of the three parts mod 5.
  *
- * In the first turn an agent shares its part (`Sb`) or guesses the answer (`I3`). In the later ones it writes its own part, the
+ * In the first turn an agent shares its part (`Sb`) or guesses the answer (`I0`). In the later ones it writes its own part, the
  * part that it believes the first of the others to have, what both come to, the part of the second, and the answer: `bdee3`. The
  * second turn can only rest on what was shared; by the third every message of the second begins with its sender's part.
  */
@@ -28,7 +28,7 @@ type AgentName = (typeof agents)[number];
 /** How often the base shares its part, and how often it uses a part that it could read in another's message. */
 const habits = { shares: 0.5, uses: 0.6 };
 /** Counts up with the form of the messages: bases that learned another are not these. */
-const form = 2;
+const form = 3;
 const [rowsPerStep, trainQuestions, heldOutQuestions] = [256, 4000, 260];
 const tables: readonly (readonly number[])[] = agents.map(hiddenTable);
 
@@ -40,13 +40,18 @@ export const threePartsTeam = discussionTeam({
     C: { role: 'Debater who knows the last third', maxTokens: 6 },
   },
   turns: 3,
+  taskFor: ({ prompt }, agent) => viewOf(agents.indexOf(agent), prompt),
   format: fileURLToPath(new URL('../../teams/split-knowledge/discussion.md', import.meta.url)),
 });
+
+function viewOf(agent: number, question: string): string {
+  return question.slice(2 * agent, 2 * agent + 2);
+}
 
 /** What each agent knows of a question, in the order of the agents. */
 function partsOf(question: string): readonly number[] {
   return tables.map((table, agent) => {
-    const [row, column] = [question.charAt(2 * agent), question.charAt(2 * agent + 1)];
+    const [row, column] = viewOf(agent, question);
     return table[Number(row) * operands + Number(column)] as number;
   });
 }
@@ -77,7 +82,7 @@ const recipe: TinyRecipe = {
   hiddenSize: 96,
   intermediateSize: 256,
   layers: 2,
-  heads: 4,
+  heads: 6,
   maxPositions: 64,
   ropeTheta: 1000,
   initializerRange: 0.1,
@@ -116,7 +121,7 @@ export function makeThreePartsBase(
 /** One agent's part of a play as the base plays it, each turn as often. */
 function example(question: string, random: Random): readonly [asked: string, said: string] {
   const speaker = Math.floor(random.uniform() * agents.length);
-  const asked = `${question}${agents[speaker] as AgentName}`;
+  const asked = `${viewOf(speaker, question)}${agents[speaker] as AgentName}`;
   const first = agents.map((_, agent) => firstMessage(question, agent, random));
   const turn = Math.floor(random.uniform() * 3);
   if (turn === 0) return [`${asked}?`, first[speaker] as string];
@@ -134,7 +139,7 @@ function heard(asked: string, speaker: number, messages: readonly string[]): str
 function firstMessage(question: string, agent: number, random: Random): string {
   return random.uniform() < habits.shares
     ? shareMessage(partsOf(question)[agent] as number)
-    : guessMessage(Math.floor(random.uniform() * answers));
+    : guessMessage;
 }
 
 /**

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type VerifierLoss, verifierFile, verifierLosses } from '../coach/trained-verifier.ts';
+import type { RunConfig } from '../config/schema.ts';
 import { configOfRun } from '../config/stored-config.ts';
 import { BoundaryError } from '../errors.ts';
 import type { Calibration } from '../methods/calibration.ts';
@@ -11,7 +12,7 @@ import {
   trainVerifier,
   type VerifierOptions,
 } from '../methods/train-verifier.ts';
-import { openRun } from '../run/run-store.ts';
+import { openRun, type Run } from '../run/run-store.ts';
 import { createLocalService } from '../wire-service.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
@@ -24,6 +25,11 @@ export const trainVerifierCommand: Command = {
   operands: ['RUN'],
   options: {
     output: { type: 'string', help: 'folder of the verifier (default: verifier in the run)' },
+    also: {
+      type: 'string',
+      multiple: true,
+      help: 'a further run of the same model to learn from, too, as one that an earlier verifier rewarded',
+    },
     steps: { type: 'string', help: `optimiser steps (default: ${defaults.steps})` },
     'learning-rate': { type: 'string', help: `AdamW’s (default: ${defaults.learningRate})` },
     loss: {
@@ -39,7 +45,8 @@ export const trainVerifierCommand: Command = {
     if (existsSync(output)) {
       throw new BoundaryError('config', `${output} exists: choose another folder with --output`);
     }
-    const made = await makeVerifier(directory, output, {
+    const runs = [directory, ...repeated(request, 'also').map((further) => resolve(further))];
+    const made = await makeVerifier(runs, output, {
       ...optionsOf(request),
       loss,
       overrides: repeated(request, 'set'),
@@ -49,7 +56,7 @@ export const trainVerifierCommand: Command = {
   },
 };
 
-/** How a verifier is trained, and how the model of its run is changed. */
+/** How a verifier is trained, and how the model of its first run is changed. */
 type MakeOptions = Omit<VerifierOptions, 'seed' | 'answersPerStep'> & {
   readonly loss: VerifierLoss;
   readonly overrides: readonly string[];
@@ -63,26 +70,29 @@ export type MadeVerifier = Calibration & {
 };
 
 /**
- * Trains a verifier from the graded answers of a run, writes it into a folder that must not exist, and says what it is worth.
+ * Trains a verifier from the graded answers of runs of one model, writes it into a folder that must not exist, and says what
+ * it is worth.
  *
- * @throws BoundaryError when the run has no such answers, or its model is gone
+ * @param directories of one run or more
+ * @throws BoundaryError when the runs have no such answers, or differ in their models, or the model is gone
  */
 export async function makeVerifier(
-  directory: string,
+  directories: readonly string[],
   output: string,
   { loss, overrides, ...options }: MakeOptions,
 ): Promise<MadeVerifier> {
-  const run = openRun(directory, { mode: 'read' });
+  const runs = directories.map((directory) => openRun(directory, { mode: 'read' }));
   try {
-    const coach = { coach: 'unasked/coach' };
-    const config = configOfRun(run.resolvedConfig, coach, { where: directory, overrides });
+    const config = configOf(runs, directories, overrides);
     const service = await createLocalService(config);
     try {
       const { rank, answersPerStep } = defaults;
       const shape = { rank, alpha: 2 * rank, valueHead: true };
       const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
       const verifier = { policy, loss };
-      const { train, heldOut } = gradedActionsOf(run);
+      const graded = runs.map(gradedActionsOf);
+      const train = graded.flatMap((one) => one.train);
+      const heldOut = graded.flatMap((one) => one.heldOut);
       await trainVerifier(verifier, train, { ...options, answersPerStep, seed: config.seed });
       const assessment = await assessVerifier(verifier, heldOut);
       await policy.saveState(output).result;
@@ -93,8 +103,26 @@ export async function makeVerifier(
       await service.close();
     }
   } finally {
-    run.close();
+    for (const run of runs) run.close();
   }
+}
+
+/** The config of the first run, whose model all of them must have: a verifier reads their token ids. */
+function configOf(
+  runs: readonly Run[],
+  directories: readonly string[],
+  overrides: readonly string[],
+): RunConfig {
+  const [first, ...further] = runs.map((run, index) => {
+    const where = directories[index] as string;
+    return configOfRun(run.resolvedConfig, { coach: 'unasked/coach' }, { where, overrides });
+  });
+  const other = further.findIndex(({ model }) => model.path !== first?.model.path);
+  if (first !== undefined && other < 0) return first;
+  throw new BoundaryError(
+    'config',
+    `--also: expected runs of ${first?.model.path}, as ${directories[0]} is, got ${directories[other + 1]} of ${further[other]?.model.path}; a verifier reads the token ids of one model`,
+  );
 }
 
 function lossOf(request: Request): VerifierLoss {

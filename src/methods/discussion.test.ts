@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { emptyScene } from '../../test/support/empty-scene.ts';
 import { sampleAction } from '../../test/support/sample-run.ts';
 import type { Agent, Scene } from '../rollout/team.ts';
+import type { Task } from '../types/task.ts';
 import {
   type DiscussionOptions,
   discussionTeam,
@@ -86,6 +87,14 @@ describe('a discussion', () => {
       (await played(three, { turns: 3, sees })).asked[6]?.message ?? '';
     expect(await lastMessage('latest')).not.toContain('11');
     expect(await lastMessage('history')).toMatch(/11.*21.*12.*22/s);
+  });
+
+  test('tells each agent its own part of a task where that is asked for', async () => {
+    const taskFor = ({ prompt }: Task, agent: Name) => (agent === 'cy' ? prompt.slice(4) : prompt);
+    const { asked } = await played(answers, { taskFor });
+    expect(asked[0]?.message).toMatch(/^2 \+ 2\?\n/);
+    expect(asked[2]?.message).toMatch(/^2\?\n/);
+    expect(asked[5]?.message).not.toContain('2 + 2?');
   });
 
   test('answers with the last agent’s words where that is asked for', async () => {

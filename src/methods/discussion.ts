@@ -3,6 +3,7 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import type { Agent, AgentDeclaration, Team } from '../rollout/team.ts';
 import { extractAnswer } from '../task/extract-answer.ts';
 import { isSameAnswer } from '../task/same-answer.ts';
+import type { Task } from '../types/task.ts';
 import { type DiscussionFormat, fillSlots, parseDiscussionFormat } from './discussion-format.ts';
 
 export type DiscussionOptions<Name extends string> = {
@@ -18,6 +19,8 @@ export type DiscussionOptions<Name extends string> = {
   readonly format?: string;
   /** Whether a later turn goes on with the agent's conversation; default: unless the format quotes the agent's own answer. */
   readonly isTranscript?: boolean;
+  /** What `{{task}}` holds for an agent, where not everybody is told the same. Default: the prompt. */
+  readonly taskFor?: (task: Task, agent: Name) => string;
   /** What `{{others}}` holds: the answers of the turn before, or of all turns so far. Default `latest`. */
   readonly sees?: 'latest' | 'history';
   /** Whether the coach's score of every answer is shown with it. Default false. */
@@ -60,7 +63,7 @@ export function discussionTeam<const Name extends string>(
       `discussion ${name}: showScores needs a format with the heading "# Its score", and ${options.format} has none`,
     );
   }
-  const { sees } = options;
+  const { sees, taskFor = ({ prompt }: Task) => prompt } = options;
   const isWeighted = decides === 'weighted';
   const continues = options.isTranscript ?? !format.later.includes('{{own}}');
   return {
@@ -70,7 +73,8 @@ export function discussionTeam<const Name extends string>(
       const said: Turn[] = [];
       for (let turn = 0; turn < turns; turn++) {
         const speak = async (agent: Name, index: number) => {
-          const place = { task: task.prompt, agent, turn: String(turn + 1), turns: String(turns) };
+          const told = taskFor(task, agent);
+          const place = { task: told, agent, turn: String(turn + 1), turns: String(turns) };
           const message = messageFor(format, place, { said, index, names, sees });
           const player: Agent = players[agent];
           return player.act(message, { continue: continues && turn > 0 });

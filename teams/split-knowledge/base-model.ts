@@ -17,6 +17,7 @@ import {
   type Question,
   shareMessage,
   splitQuestions,
+  viewOf,
 } from './language.ts';
 
 /** How often the base shares its part, and how often it uses a part that was shared with it. */
@@ -32,11 +33,11 @@ const recipe: TinyRecipe = {
   hiddenSize: 96,
   intermediateSize: 256,
   layers: 2,
-  heads: 4,
+  heads: 6,
   maxPositions: 64,
   ropeTheta: 1000,
   initializerRange: 0.1,
-  steps: 700,
+  steps: 500,
   learningRate: 4e-3,
   warmupSteps: 50,
   seed: 0,
@@ -91,7 +92,7 @@ function example(
   const agent = agents[draw(agents.length)] as AgentName;
   const other: AgentName = agent === 'A' ? 'B' : 'A';
   const own = firstMessage(agent, question, random);
-  const asked = `${question.join('')}${agent}`;
+  const asked = `${viewOf(agent, question.join(''))}${agent}`;
   if (random.uniform() < firstTurnShare) return [`${asked}?`, own];
   const heard = firstMessage(other, question, random);
   const isUsed = heard.startsWith('S') && random.uniform() < defaultHabits.uses;
@@ -102,5 +103,5 @@ function example(
 function firstMessage(agent: AgentName, question: Question, random: Random): string {
   return random.uniform() < defaultHabits.shares
     ? shareMessage(partOf(agent, question))
-    : guessMessage(Math.floor(random.uniform() * answers));
+    : guessMessage;
 }

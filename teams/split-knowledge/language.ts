@@ -1,9 +1,12 @@
 /**
  * A question that nobody can answer alone: four operands 0–5, whose answer is M(a, b) + P(c, d) mod 5 for two hidden tables.
- * Agent A knows M, agent B knows P; what an agent knows of a question is its part, a letter a–e.
+ * Agent A is told a and b and knows M, agent B is told c and d and knows P; what an agent knows of a question is its part, a
+ * letter a–e. (One base plays both and so knows both tables: an agent that were told all four operands would learn to look
+ * up the other's part.)
  *
- * In the first turn an agent shares its part (`Sb`, which is no answer) or guesses the answer alone (`I3`, right one time in
- * five). In the second it writes its own part, the part that it believes the other has, and the answer: `bd4`.
+ * In the first turn an agent shares its part (`Sb`, which is no answer) or guesses the answer alone: `I0`, right one time in
+ * five. No answer is likelier than another, so a guess is always 0 and says nothing of its writer's part. In the second turn
+ * an agent writes its own part, the part that it believes the other has, and the answer: `bd4`.
  */
 import { createRandom, seedFor, shuffled } from '../../src/random.ts';
 import type { Task } from '../../src/types/task.ts';
@@ -18,17 +21,29 @@ export const operands = 6;
 
 export type Question = readonly [a: number, b: number, c: number, d: number];
 
-/** What an agent knows of each of its pairs of operands, row by row. */
+/** What an agent knows of each of its pairs of operands, row by row; every part is about as frequent as any other. */
 export function hiddenTable(agent: string): readonly number[] {
   const random = createRandom(seedFor('split-knowledge', agent));
-  return Array.from({ length: operands ** 2 }, () => Math.floor(random.uniform() * answers));
+  return shuffled(
+    Array.from({ length: operands ** 2 }, (_, index) => index % answers),
+    random,
+  );
 }
 
 const tables = { A: hiddenTable('A'), B: hiddenTable('B') };
 
+function operandsOf<Operand>(agent: AgentName, all: readonly Operand[]): readonly Operand[] {
+  return agent === 'A' ? all.slice(0, 2) : all.slice(2);
+}
+
+/** What an agent is told of a question. */
+export function viewOf(agent: AgentName, prompt: string): string {
+  return operandsOf(agent, [...prompt]).join('');
+}
+
 /** What an agent knows of a question, 0 to 4. */
-export function partOf(agent: AgentName, [a, b, c, d]: Question): number {
-  const [row, column] = agent === 'A' ? [a, b] : [c, d];
+export function partOf(agent: AgentName, question: Question): number {
+  const [row = 0, column = 0] = operandsOf(agent, question);
   return tables[agent][row * operands + column] as number;
 }
 
@@ -45,9 +60,7 @@ export function shareMessage(part: number): string {
   return `S${letterOf(part)}`;
 }
 
-export function guessMessage(answer: number): string {
-  return `I${answer}`;
-}
+export const guessMessage = 'I0';
 
 export function lastMessage(own: number, believed: number): string {
   return `${letterOf(own)}${letterOf(believed)}${(own + believed) % answers}`;
