@@ -10,14 +10,17 @@ import { join } from 'node:path';
 import { createRuleCoach, type RuleCoachOptions } from '../src/coach/rule-coach.ts';
 import type { RunInput } from '../src/config/schema.ts';
 import { auditOf } from '../src/run/audit.ts';
-import type { TinyRecipe } from '../teams/tiny-base.ts';
+import type { Run } from '../src/run/run-store.ts';
 import { printArms, readArmOptions, runDirectory, trained } from './support/arms.ts';
 import { type Point, pointsOf, trajectoriesTo } from './support/curves.ts';
 import { root } from './support/places.ts';
+import { summarize } from './support/summarize.ts';
 import {
   judgeTranslation,
   makeTranslateBase,
+  predictedRight,
   splitTranslations,
+  type TranslateBaseChoice,
   translateTeam,
 } from './support/translate.ts';
 
@@ -25,10 +28,7 @@ const target = 0.55;
 const gamesPerStep = 48;
 const evaluateEvery = 5;
 const heldOutTasks = 400;
-const bases: readonly Partial<Pick<TinyRecipe, 'architecture' | 'seed'>>[] = [
-  {},
-  { architecture: 'llama', seed: 1 },
-];
+const bases: readonly TranslateBaseChoice[] = [{}, { architecture: 'llama', heads: 6, seed: 1 }];
 
 type Arm = {
   readonly source: 'coach' | 'outcome';
@@ -43,7 +43,13 @@ const arms: Readonly<Record<string, Arm>> = {
   'coach-biased': { source: 'coach', steps: 40, coach: { fixedScores: { executor: 8 } } },
 };
 
-type Result = { readonly curve: readonly Point[]; readonly alarms: readonly string[] };
+type Result = {
+  readonly base: number;
+  readonly curve: readonly Point[];
+  readonly alarms: readonly string[];
+  /** How often a role of the untrained team is right in all that it writes, given what the others wrote. */
+  readonly right: ReadonlyMap<string, number>;
+};
 
 const options = readArmOptions('mappa', Object.keys(arms));
 const { train, heldOut } = splitTranslations();
@@ -55,7 +61,9 @@ for (let seed = 1; seed <= options.seeds; seed++) {
       if (!options.wants(name)) continue;
       const directory = runDirectory('bench-mappa', `${name}-base-${base}-seed-${seed}`);
       const result = await trained(directory, inputOf(name, arm, { model, seed }), (run) => ({
+        base,
         curve: pointsOf(run, gamesPerStep, arm.steps),
+        right: rightOf(run),
         alarms: auditOf(run.auditedActions()).alarms.map(({ agent, kind }) => `${agent}: ${kind}`),
       }));
       results.set(name, [...(results.get(name) ?? []), result]);
@@ -85,9 +93,38 @@ function inputOf(
   };
 }
 
+function rightOf(run: Run): ReadonlyMap<string, number> {
+  const verdicts = run.trajectoriesOf('eval:base').flatMap(({ taskId, actions }) => {
+    const task = { id: taskId, prompt: taskId };
+    return actions.map((action, place) => {
+      const verdict = judgeTranslation({ task, action, earlier: actions.slice(0, place) });
+      return { role: action.agent, isRight: 'score' in verdict && verdict.score === 10 };
+    });
+  });
+  const shareOf = (wanted: string) => {
+    const own = verdicts.filter(({ role }) => role === wanted);
+    return own.filter(({ isRight }) => isRight).length / own.length;
+  };
+  return new Map(Object.keys(predictedRight).map((role) => [role, shareOf(role)]));
+}
+
+/** Each base as it was before training, beside what it was made to be. */
+function reportBases(): void {
+  const all = [...results.values()].flat();
+  for (const base of bases.slice(0, options.bases).keys()) {
+    const runs = all.filter((run) => run.base === base);
+    const shares = Object.entries(predictedRight).map(([role, predicted]) => {
+      const { mean } = summarize(runs.map(({ right }) => right.get(role) ?? Number.NaN));
+      return `${role} ${mean.toFixed(3)} (predicted ${predicted.toFixed(3)})`;
+    });
+    console.log(`base ${base} before training: ${shares.join(', ')}`);
+  }
+}
+
 function report(): void {
   const games = new Map<string, number[]>();
   const unreached = new Map<string, number>();
+  reportBases();
   for (const [name, runs] of results) {
     const all = (arms[name]?.steps ?? 0) * gamesPerStep;
     const reached = runs.map(({ curve }) => trajectoriesTo(target, curve));

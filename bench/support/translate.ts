@@ -19,6 +19,13 @@ const operators = '+-*';
 const keeps = { solver: 0.4, executor: 0.5, verifier: 0.28 };
 const rowsPerStep = 256;
 
+/** How often the base does all of a role's part rightly, given what the roles before it wrote. */
+export const predictedRight = {
+  solver: (keeps.solver + (1 - keeps.solver) / 3) ** 2,
+  executor: (keeps.executor + (1 - keeps.executor) / modulus) ** 2,
+  verifier: keeps.verifier + (1 - keeps.verifier) / modulus,
+};
+
 const meanings = shuffled(
   [...words].map((_, index) => operators.charAt(index % 3)),
   createRandom(seedFor('translate', 'words')),
@@ -131,11 +138,11 @@ const recipe: TinyRecipe = {
   seed: 0,
 };
 
+/** Which of several bases. */
+export type TranslateBaseChoice = Partial<Pick<TinyRecipe, 'architecture' | 'heads' | 'seed'>>;
+
 /** Makes the base that knows all three roles, from worked examples of training questions. @returns its folder */
-export function makeTranslateBase(
-  cache: string,
-  choice: Partial<Pick<TinyRecipe, 'architecture' | 'seed'>>,
-): Promise<string> {
+export function makeTranslateBase(cache: string, choice: TranslateBaseChoice): Promise<string> {
   const made = { ...recipe, ...choice };
   const base = {
     name: 'translate-base',
