@@ -20,6 +20,7 @@ export type VerifierLoss = (typeof verifierLosses)[number];
 const description = z.looseObject({
   model: z.string(),
   loss: z.enum(verifierLosses).default('squared'),
+  rightShare: z.number().gt(0).lt(1).default(0.5),
 });
 
 /** A coach with the engine that must be closed after it. */
@@ -37,14 +38,14 @@ export async function openTrainedVerifier(
   options: Omit<LocalTrainingServiceOptions, 'modelDirectory' | 'model' | 'seed'>,
   players: readonly string[],
 ): Promise<TrainedVerifier> {
-  const { model, loss } = await describedIn(directory);
+  const { model, loss, rightShare } = await describedIn(directory);
   for (const player of players) await refuseOtherTokenizer(directory, { model, player });
   const service = await createLocalTrainingService({ modelDirectory: model, ...options });
   const policy = await service.createPolicy({
     ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
     from: { directory, optimizer: false },
   });
-  return { coach: asCoach(directory, { policy, loss }), close: () => service.close() };
+  return { coach: asCoach(directory, { policy, loss, rightShare }), close: () => service.close() };
 }
 
 async function describedIn(directory: string): Promise<z.output<typeof description>> {
@@ -118,12 +119,22 @@ function asCoach(directory: string, verifier: Verifier): Coach {
   };
 }
 
-/** A policy with a value head, and the loss that it was trained by. */
-export type Verifier = { readonly policy: Policy; readonly loss: VerifierLoss };
+/** A policy with a value head that was trained on as many right as wrong answers. */
+export type Verifier = {
+  readonly policy: Policy;
+  readonly loss: VerifierLoss;
+  /** How many of the answers that it could learn from are right, above 0 and below 1. */
+  readonly rightShare: number;
+};
 
-/** How likely each answer is right, as its value head says after the last token, within 0 and 1. */
+/**
+ * How likely each answer is right, within 0 and 1: what the value head says after the last token, which holds where half of all
+ * answers are right, moved to the share that is.
+ *
+ * @see Elkan 2001, "The foundations of cost-sensitive learning", theorem 2
+ */
 export async function predictRightness(
-  { policy, loss }: Verifier,
+  { policy, loss, rightShare }: Verifier,
   actions: readonly Action[],
 ): Promise<number[]> {
   const { values = [] } = await policy.forward(actions.map((action) => answerDatum(action))).result;
@@ -131,7 +142,11 @@ export async function predictRightness(
     squared: (value: number) => Math.min(1, Math.max(0, value)),
     bce: (value: number) => 1 / (1 + Math.exp(-value)),
   }[loss];
-  return values.map((row) => asProbability(row.at(-1) as number));
+  return values.map((row) => {
+    const balanced = asProbability(row.at(-1) as number);
+    const right = balanced * rightShare;
+    return right / (right + (1 - balanced) * (1 - rightShare));
+  });
 }
 
 /**

@@ -68,6 +68,7 @@ test('a verifier learns from a further run what the first had no answers of, and
   const both = await makeVerifier([first, further], join(folder, 'both'), quiet);
   expect(both.trainedOn).toBe(2 * alone.trainedOn);
   expect(both.answers).toBe(2 * alone.answers);
+  expect(both.rightShare).toBe(0.5);
   expect(both.trainedOn + both.answers).toBe(2 * 2 * 16);
   expect(await pointsFor(65, join(folder, 'both'))).toBeGreaterThan(8);
   expect(await pointsFor(66, join(folder, 'both'))).toBeLessThan(2);

@@ -65,8 +65,9 @@ type MakeOptions = Omit<VerifierOptions, 'seed' | 'answersPerStep'> & {
 /** A verifier as it is described beside its weights. */
 export type MadeVerifier = Calibration & {
   readonly loss: VerifierLoss;
-  /** Answers that it could learn from. */
+  /** Answers that it could learn from, and how many of them are right. */
   readonly trainedOn: number;
+  readonly rightShare: number;
 };
 
 /**
@@ -89,16 +90,17 @@ export async function makeVerifier(
       const { rank, answersPerStep } = defaults;
       const shape = { rank, alpha: 2 * rank, valueHead: true };
       const policy = await service.createPolicy({ id: 'verifier', seed: config.seed, ...shape });
-      const verifier = { policy, loss };
       const graded = runs.map(gradedActionsOf);
       const train = graded.flatMap((one) => one.train);
       const heldOut = graded.flatMap((one) => one.heldOut);
+      const rightShare = train.filter(({ isRight }) => isRight).length / train.length;
+      const verifier = { policy, loss, rightShare };
       await trainVerifier(verifier, train, { ...options, answersPerStep, seed: config.seed });
       const assessment = await assessVerifier(verifier, heldOut);
       await policy.saveState(output).result;
-      const written = { model: config.model.path, loss, ...assessment };
+      const written = { model: config.model.path, loss, rightShare, ...assessment };
       await writeFile(join(output, verifierFile), `${JSON.stringify(written, undefined, 2)}\n`);
-      return { loss, trainedOn: train.length, ...assessment };
+      return { loss, trainedOn: train.length, rightShare, ...assessment };
     } finally {
       await service.close();
     }

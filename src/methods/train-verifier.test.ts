@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeRandomModel } from '../../test/support/make-random-model.ts';
 import { sampleAction } from '../../test/support/sample-run.ts';
-import { openTrainedVerifier, verifierFile } from '../coach/trained-verifier.ts';
+import { openTrainedVerifier, predictRightness, verifierFile } from '../coach/trained-verifier.ts';
 import type { Run } from '../run/run-store.ts';
 import {
   createLocalTrainingService,
@@ -49,7 +49,7 @@ test.each(['squared', 'bce'] as const)(
   async (loss) => {
     const shape = { rank: 8, alpha: 16, valueHead: true };
     const policy = await service.createPolicy({ id: loss, seed: 1, ...shape });
-    const verifier = { policy, loss };
+    const verifier = { policy, loss, rightShare: 0.5 };
     await trainVerifier(verifier, answers, { ...options, steps: 40 });
     const assessment = await assessVerifier(verifier, answers);
     expect(assessment.accuracy).toBeGreaterThan(0.9);
@@ -101,11 +101,21 @@ test('a run none of whose tasks is left for assessment is refused before anythin
   expect(gradedActionsOf(runOf([]))).toEqual({ train: [], heldOut: [] });
 });
 
+test('a verifier that has learned nothing says of every answer how many are right', async () => {
+  const policy = await service.createPolicy({ id: 'fresh', seed: 1, rank: 2, valueHead: true });
+  const actions = answers.slice(0, 1).map(({ action }) => action);
+  const says = (rightShare: number) =>
+    predictRightness({ policy, loss: 'bce', rightShare }, actions);
+  expect(await says(0.5)).toEqual([0.5]);
+  expect((await says(0.2))[0]).toBeCloseTo(0.2, 12);
+  expect((await says(0.75))[0]).toBeCloseTo(0.75, 12);
+});
+
 test('only right answers teach nothing, and a folder that is no verifier is named', async () => {
   const policy = await service.createPolicy({ id: 'x', seed: 1, rank: 2, valueHead: true });
   const right = answers.filter(({ isRight }) => isRight);
   await expect(
-    trainVerifier({ policy, loss: 'bce' }, right, { ...options, steps: 1 }),
+    trainVerifier({ policy, loss: 'bce', rightShare: 0.5 }, right, { ...options, steps: 1 }),
   ).rejects.toThrow(/got 8 right and 0 wrong/);
   await expect(openTrainedVerifier(model, { threads: 1 }, [])).rejects.toThrow(
     /must name a folder that `teamtune train-verifier` wrote/,
