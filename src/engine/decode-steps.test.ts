@@ -193,19 +193,35 @@ describe('a recorded decode step', () => {
 });
 
 describe('a recording that fails', () => {
-  it('is told of once, and the sequences are those without it', () => {
+  const refuse = (): never => {
+    throw new BoundaryError('engine', 'operation not permitted when stream is capturing');
+  };
+
+  it.each<[string, StepRecorder]>([
+    ['before it', { ...tapeRecorder, rehearse: refuse }],
+    [
+      'while it is made',
+      {
+        ...tapeRecorder,
+        record: (body) =>
+          tapeRecorder.record(() => {
+            body();
+            refuse();
+          }),
+      },
+    ],
+    [
+      'when it is done again',
+      { ...tapeRecorder, record: (body) => ({ ...tapeRecorder.record(body), replay: refuse }) },
+    ],
+  ])('%s is told of once, and the sequences are those without it', (when, failing) => {
     const notes: string[] = [];
-    const failing: StepRecorder = {
-      rehearse: (body) => body(),
-      record: (body) =>
-        tapeRecorder.record(() => {
-          body();
-          throw new BoundaryError('engine', 'operation not permitted when stream is capturing');
-        }),
-    };
     const note = (text: string) => void notes.push(text);
     const results = run(new PaddedGenerator(decoder, { recorder: failing, note }));
-    for (const handle of tape.released) callNative('release', handle);
+    // No recording came of these, so nothing else lets go of them.
+    if (when === 'while it is made') {
+      for (const handle of tape.released) callNative('release', handle);
+    }
     expect(results).toEqual(run(new PaddedGenerator(decoder)));
     expect(notes).toEqual([
       'recording a decode step failed, so every token is computed operator by operator from here on: operation not permitted when stream is capturing',

@@ -88,10 +88,7 @@ export class DecodeSteps {
     const { logits } = this.#groundOf();
     const frame = this.#frameFor(batch);
     frame.inputs.copyFrom(this.#inputsOf(batch));
-    if (frame.recording === undefined && frame.steps === rehearsals) this.#record(frame);
-    if (frame.recording !== undefined) frame.recording.replay();
-    else if (this.#recorder === undefined) this.#compute(frame);
-    else this.#recorder.rehearse(() => this.#compute(frame));
+    if (!this.#runRecorded(frame)) this.#compute(frame);
     frame.steps++;
     return narrow(logits, 0, 0, batch.rows);
   }
@@ -142,15 +139,27 @@ export class DecodeSteps {
     return words;
   }
 
-  #record(frame: Frame): void {
+  /** @returns false where the step is still to be computed: nothing is recorded, or that has failed */
+  #runRecorded(frame: Frame): boolean {
+    const recorder = this.#recorder;
+    if (recorder === undefined) return false;
+    const compute = () => this.#compute(frame);
     try {
-      frame.recording = this.#recorder?.record(() => this.#compute(frame));
+      if (frame.steps < rehearsals) {
+        recorder.rehearse(compute);
+      } else {
+        frame.recording ??= recorder.record(compute);
+        frame.recording.replay();
+      }
+      return true;
     } catch (error) {
       if (!(error instanceof BoundaryError)) throw error;
+      // A step that was begun may be done again: it writes what it wrote. What else is wrong will show then.
       this.#recorder = undefined;
       this.#note(
         `recording a decode step failed, so every token is computed operator by operator from here on: ${error.message}`,
       );
+      return false;
     }
   }
 
