@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { addonPath, describeEngine } from '../engine/native.ts';
+import { z } from 'zod';
+import { addonPath, describeEngine, type EngineDescription } from '../engine/native.ts';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { Command } from './command.ts';
 
@@ -15,7 +16,10 @@ export const doctorCommand: Command = {
   options: {},
   run: async (request) => {
     const findings = [...machine(), ...engine(), ...programs()];
-    if (!request.json) for (const finding of findings) console.log(describe(finding));
+    if (!request.json) {
+      for (const finding of findings) console.log(describe(finding));
+      if (findings.every(({ advice }) => advice === undefined)) console.log('nothing is missing');
+    }
     return { findings };
   },
 };
@@ -34,8 +38,13 @@ function machine(): Finding[] {
 
 function engine(): Finding[] {
   try {
-    const { version, threads, cudaDevices, build } = describeEngine();
-    return [libtorch(version), blas(build), cpu(build), threadsOf(threads), device(cudaDevices)];
+    const description = describeEngine();
+    const { version, threads, build } = description;
+    const record = buildRecord();
+    return [
+      ...[libtorch(version, record), blas(build), cpu(build), kernels(record)],
+      ...[threadsOf(threads), device(description, record)],
+    ];
   } catch (error) {
     if (!(error instanceof BoundaryError)) throw error;
     return [{ what: 'libtorch', found: 'the engine does not load', advice: error.message }];
@@ -73,8 +82,9 @@ function answerOf(command: string, args: readonly string[]): string | undefined 
 }
 
 function blas(build: string): Finding {
-  const found =
+  const name =
     /BLAS_INFO=(\w+)/.exec(build)?.[1] ?? /(MKL|OpenBLAS|Accelerate)/.exec(build)?.[1] ?? 'unknown';
+  const found = name === 'mkl' ? 'MKL' : name;
   if (!/open/i.test(found)) return { what: 'blas', found };
   const advice =
     'with OpenBLAS a row may have other last bits in another batch, and small products are slower; the pip build of libtorch has MKL';
@@ -97,31 +107,63 @@ function threadsOf(threads: number): Finding {
   return { what: 'threads', found, advice };
 }
 
-function device(cudaDevices: number): Finding {
-  if (cudaDevices > 0) return { what: 'device', found: `cpu and ${cudaDevices} CUDA` };
-  const hasDriver = existsSync('/proc/driver/nvidia/version');
-  if (!hasDriver) return { what: 'device', found: 'cpu only' };
+/** What the addon's own kernels run on (docs/decisions/0006-own-kernels.md). */
+function kernels({ flags }: BuildRecord): Finding {
+  if (flags === undefined) return { what: 'kernels', found: 'built by hand' };
+  if (flags.includes('-fopenmp')) return { what: 'kernels', found: "on libtorch's threads" };
   const advice =
-    'there is an NVIDIA GPU that this libtorch cannot use; remove .teamtune/libtorch and run `npm run setup` for the CUDA build';
+    'only GCC on Linux shares threads with libtorch; with g++ installed, remove native/build and run `npm run setup`';
+  return { what: 'kernels', found: 'on one thread', advice };
+}
+
+function device(
+  { cudaDevices, hasCudaGraphs }: EngineDescription,
+  { source }: BuildRecord,
+): Finding {
+  if (cudaDevices > 0) {
+    const graphs = hasCudaGraphs ? 'graphs for decoding (model.decodeGraphs)' : 'no graphs';
+    return { what: 'device', found: `cpu and ${cudaDevices} CUDA (model.device), ${graphs}` };
+  }
+  const hasDriver = existsSync('/proc/driver/nvidia/version');
+  if (!hasDriver) return { what: 'device', found: 'cpu only, no NVIDIA driver is loaded' };
+  const remedy =
+    source === 'private'
+      ? 'remove .teamtune/libtorch and run `npm run setup` for the CUDA build'
+      : 'install a libtorch with CUDA there, or unset what names it, and run `npm run setup`';
+  const advice = `there is an NVIDIA GPU that this libtorch cannot use; ${remedy}`;
   return { what: 'device', found: 'cpu only', advice };
 }
 
-function libtorch(version: string): Finding {
-  const { source } = buildRecord();
-  const found = `${version}${source === undefined ? '' : ` (${source})`}`;
+/** Where libtorch came from, by what set-up calls it. */
+const sources: Readonly<Record<string, string>> = {
+  private: "the project's own, in .teamtune/libtorch",
+  python: "that of Python's torch package",
+  environment: 'named by TEAMTUNE_LIBTORCH',
+  system: "the system's package",
+};
+
+function libtorch(version: string, { source }: BuildRecord): Finding {
+  const found = `${version}${source === undefined ? '' : `, ${sources[source] ?? source}`}`;
   if (Number.parseInt(version, 10) >= 2) return { what: 'libtorch', found };
   const advice =
     'libtorch 2 decodes several times faster; install Python 3 with pip and run `npm run setup` again';
   return { what: 'libtorch', found, advice };
 }
 
-/** What set-up wrote beside the addon; absent where the addon was built by hand. */
-function buildRecord(): { readonly source?: string } {
+type BuildRecord = { readonly source?: string; readonly flags?: readonly string[] };
+
+const record = z.looseObject({
+  source: z.string().optional(),
+  flags: z.array(z.string()).optional(),
+});
+
+/** What set-up wrote beside the addon; empty where the addon was built by hand. */
+function buildRecord(): BuildRecord {
   const file = join(dirname(addonPath()), 'build.json');
   if (!existsSync(file)) return {};
   try {
-    const { source } = JSON.parse(readFileSync(file, 'utf8')) as { source?: unknown };
-    return typeof source === 'string' ? { source } : {};
+    const { source, flags } = record.parse(JSON.parse(readFileSync(file, 'utf8')));
+    return { ...(source && { source }), ...(flags && { flags }) };
   } catch (cause) {
     const message = `${file} cannot be read (${messageOf(cause)}); run \`npm run setup\` again`;
     throw new BoundaryError('engine', message, { cause });

@@ -170,6 +170,8 @@ export type EngineDescription = {
   readonly version: string;
   readonly threads: number;
   readonly cudaDevices: number;
+  /** Whether work on a CUDA device can be recorded. */
+  readonly hasCudaGraphs: boolean;
   /** libtorch's own multi-line description of its build and of its threads. */
   readonly build: string;
 };
@@ -180,6 +182,7 @@ export function describeEngine(): EngineDescription {
     version: callNative('version'),
     threads: callNative('threads'),
     cudaDevices: callNative('cudaDevices'),
+    hasCudaGraphs: callNative('canRecord', 'cuda'),
     build: callNative('buildDescription'),
   };
 }

@@ -6,8 +6,14 @@ import { tidy } from './scope.ts';
 test('an allocation that the machine cannot serve says which knob to turn', () => {
   // 4 bytes each: 40 terabytes.
   const tooLarge = () => tidy(() => zeros([10_000_000_000_000]));
-  expect(tooLarge).toThrow(/out of memory on the CPU, asked for 3\.73e\+4 GiB: lower model\.micro/);
+  expect(tooLarge).toThrow(/out of memory on the CPU, asked for 37252\.9 GiB: lower model\.micro/);
   expect(tooLarge).toThrow(expect.objectContaining({ name: 'BoundaryError', boundary: 'engine' }));
+});
+
+test('less than a gibibyte is told in mebibytes', () => {
+  const message =
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 17432576 bytes. Error code 12";
+  expect(explainOutOfMemory(message)).toMatch(/^out of memory on the CPU, asked for 16\.6 MiB: /);
 });
 
 test("libtorch's words for a full GPU are understood", () => {

@@ -12,12 +12,17 @@ const failures: readonly (readonly [place: string, pattern: RegExp])[] = [
 export function explainOutOfMemory(message: string): string | undefined {
   const [place] = failures.find(([, pattern]) => pattern.test(message)) ?? [];
   if (place === undefined) return undefined;
-  return `out of memory on ${place}${requested(message)}: lower model.microBatchTokens or set model.gradientCheckpointing (training), lower model.maxRows (sampling), or load the weights as bfloat16 (model.dtype); libtorch says: ${message.split('\n', 1)[0]}`;
+  return `out of memory on ${place}${requested(message)}: lower model.microBatchTokens or set model.gradientCheckpointing (training), lower model.maxRows (sampling), or load the weights as bfloat16 (model.dtype); \`teamtune plan\` says what a run takes; libtorch says: ${message.split('\n', 1)[0]}`;
 }
 
 function requested(message: string): string {
   const bytes = /tried to allocate (\d+) bytes/.exec(message)?.[1];
-  if (bytes !== undefined) return `, asked for ${(Number(bytes) / 2 ** 30).toPrecision(3)} GiB`;
+  if (bytes !== undefined) return `, asked for ${sizeOf(Number(bytes))}`;
   const units = /Tried to allocate ([\d.]+ [KMGT]iB)/.exec(message)?.[1];
   return units === undefined ? '' : `, asked for ${units}`;
+}
+
+function sizeOf(bytes: number): string {
+  const gibibytes = bytes / 2 ** 30;
+  return gibibytes < 1 ? `${(1024 * gibibytes).toFixed(1)} MiB` : `${gibibytes.toFixed(1)} GiB`;
 }

@@ -142,6 +142,11 @@ test('doctor tells which libtorch and devices are in use', async () => {
   const { findings } = JSON.parse(stdout);
   const names = findings.map(({ what }: { what: string }) => what);
   expect(names).toEqual(expect.arrayContaining(['node', 'libtorch', 'threads', 'device']));
+  const foundOf = (name: string): string =>
+    findings.find(({ what }: { what: string }) => what === name)?.found;
+  expect(foundOf('libtorch')).toMatch(/^\d+\.\d+\.\d+, (the|that|named)/);
+  expect(foundOf('kernels')).toMatch(/^on (libtorch's threads|one thread)$/);
+  expect(foundOf('device')).toMatch(/^cpu (only|and \d+ CUDA)/);
 });
 
 test('every command explains itself', async () => {
