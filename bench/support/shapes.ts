@@ -64,6 +64,10 @@ export async function modelFolder(shape: ShapeName): Promise<string> {
   return directory;
 }
 
+export function shapeOf(shape: ShapeName): ModelConfig {
+  return shapes[shape];
+}
+
 export function vocabSizeOf(shape: ShapeName): number {
   return shapes[shape].vocabSize;
 }

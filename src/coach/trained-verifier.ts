@@ -48,6 +48,11 @@ export async function openTrainedVerifier(
   return { coach: asCoach(directory, { policy, loss, rightShare }), close: () => service.close() };
 }
 
+/** The model folder that a verifier stands on. */
+export async function modelOfVerifier(directory: string): Promise<string> {
+  return (await describedIn(directory)).model;
+}
+
 async function describedIn(directory: string): Promise<z.output<typeof description>> {
   try {
     return description.parse(JSON.parse(await readFile(join(directory, verifierFile), 'utf8')));

@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { modelOfVerifier } from '../coach/trained-verifier.ts';
+import { asksCoach } from '../config/asks-coach.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { openModelFolder } from '../engine/model-folder.ts';
 import { describeEngine } from '../engine/native.ts';
@@ -11,6 +13,7 @@ import {
   type MemoryPlan,
   type MemoryUse,
   planMemory,
+  sampledMemory,
   totalMemory,
 } from '../service/local/plan-memory.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
@@ -65,6 +68,8 @@ export type DryStep = {
   readonly plannedBytes: number;
 };
 
+/** What a coach reads besides the action's own context, and what it answers, its reasoning included; in tokens. */
+export const verdictTokens = { rubric: 1500, reply: 1000 };
 /** Tokens that a team's prompts and the chat template are taken to add to a task before anything is played. */
 const promptTokens = 1024;
 /**
@@ -114,7 +119,40 @@ export async function memoryOf(
 ): Promise<{ readonly memory: MemoryPlan; readonly use: MemoryUse }> {
   const { config: model } = await openModelFolder(config.model.path);
   const use = memoryUse(config, load);
-  return { memory: planMemory(model, use), use };
+  return { memory: { ...planMemory(model, use), others: await othersOf(config, use) }, use };
+}
+
+/** Models besides that of the run: those of single agents, each once, and a coach that is a folder of ours. */
+async function othersOf(config: RunConfig, use: MemoryUse): Promise<number> {
+  const { coach, coaching, model } = config;
+  const [kind, folder = ''] = typeof coach === 'string' ? splitOnce(coach, '/') : [];
+  const sizes = [...new Set(Object.values(model.agents ?? {}))].map((path) =>
+    sampled(path, () => use),
+  );
+  if (asksCoach(config) && kind === 'local') {
+    const written = use.context + verdictTokens.rubric + coaching.maxReplyTokens;
+    const coachUse = (maxPositions: number): MemoryUse => ({
+      ...use,
+      rows: Math.min(model.maxRows, coaching.concurrency),
+      context: Math.min(maxPositions, written),
+    });
+    sizes.push(sampled(folder, coachUse));
+  }
+  if (asksCoach(config) && kind === 'verifier') {
+    // It scores and samples nothing, so it has no cache.
+    sizes.push(sampled(await modelOfVerifier(folder), () => ({ ...use, rows: 0 })));
+  }
+  return sum(await Promise.all(sizes));
+}
+
+async function sampled(path: string, useFor: (maxPositions: number) => MemoryUse): Promise<number> {
+  const { config } = await openModelFolder(path);
+  return sampledMemory(config, useFor(config.maxPositions));
+}
+
+function splitOnce(text: string, mark: string): readonly [string, string] {
+  const at = text.indexOf(mark);
+  return [text.slice(0, at), text.slice(at + 1)];
 }
 
 function memoryUse(
@@ -126,6 +164,8 @@ function memoryUse(
   const passTokens = Math.max(model.microBatchTokens, load.context);
   return {
     dtype: model.dtype,
+    device: model.device,
+    isCheckpointed: model.gradientCheckpointing,
     rank: adapter.rank,
     policies: adapter.shared ? 1 : agentNames(team).length,
     rows: Math.min(model.maxRows, rollout.concurrency, load.playsPerStep),

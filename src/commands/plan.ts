@@ -11,6 +11,7 @@ import {
   measuredLoad,
   memoryOf,
   takeDryStep,
+  verdictTokens,
   type Workload,
   workloadOf,
 } from './plan-run.ts';
@@ -21,8 +22,6 @@ import { createProgress, duration, screenFor } from './progress.ts';
 const processBytes = 700 * 2 ** 20;
 /** Set aside for what the components do not count: passing copies and the allocator's gaps. */
 const allowance = 0.15;
-/** What a coach reads besides the action's own context, and what it answers, its reasoning included; in tokens. */
-const verdict = { rubric: 1500, reply: 1000 };
 
 export const planCommand: Command = {
   summary: 'Say before a run what it takes: memory, coach calls, time; refuse what cannot fit.',
@@ -124,12 +123,12 @@ function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPl
   // A team that asks by itself does so about as many actions as it likes, and in evaluations, too.
   const evaluationPlays = config.team.asksCoach ? load.evaluationPlays : 0;
   const most = asksCoach(config) ? (plays + evaluationPlays) * all : 0;
-  const input = Math.round(verdict.rubric + dryStep.observationTokens + load.actionTokens);
+  const input = Math.round(verdictTokens.rubric + dryStep.observationTokens + load.actionTokens);
   const name = coachName(config.coach);
   const price = priceOf(name, config.coaching.prices ?? {});
-  const usd = price && costOf(price, { input, output: verdict.reply });
+  const usd = price && costOf(price, { input, output: verdictTokens.reply });
   return {
-    ...{ name, calls: [least, most], inputTokens: input, outputTokens: verdict.reply },
+    ...{ name, calls: [least, most], inputTokens: input, outputTokens: verdictTokens.reply },
     ...(usd === undefined ? {} : { usd: [least * usd, most * usd] }),
   };
 }
@@ -189,6 +188,7 @@ function describeMemory(memory: MemoryPlan, available: number, title: string): s
     ['optimiser', memory.optimiser],
     ['KV cache', memory.cache],
     ['activations', memory.activations],
+    ...(memory.others > 0 ? [['other models', memory.others] as const] : []),
     ['process', processBytes],
     ['allowance', allowanceFor(memory)],
     ['estimate', totalOf(memory)],

@@ -76,7 +76,7 @@ export function createDecoder(config: ModelConfig, weights: ReadonlyMap<string, 
     const decoder: Decoder = {
       config,
       ...placement,
-      hasKernels: fillsVectors(config, placement),
+      hasKernels: runsOnKernels(config, placement),
       embedding,
       layers,
       finalNorm: join(['model.norm.weight']),
@@ -97,7 +97,8 @@ export function createDecoder(config: ModelConfig, weights: ReadonlyMap<string, 
 /** Vectors of the kernels hold this many elements. */
 const lanes = 16;
 
-function fillsVectors(
+/** Whether a decoder of these sizes would run on the addon's kernels. */
+export function runsOnKernels(
   { hiddenSize, intermediateSize, headDim }: ModelConfig,
   { dtype, device }: { readonly dtype: DType; readonly device: Device },
 ): boolean {
@@ -117,7 +118,8 @@ function joinWeights(
 ): Tensor {
   const parts = names.flatMap((name) => weights.get(name) ?? []);
   const sizes = parts.map(({ shape }) => shape[0] ?? 0);
-  const joined = concat(parts, 0);
+  const [only] = parts;
+  const joined = parts.length === 1 && only ? aten('alias', only) : concat(parts, 0);
   // At once, not when all are joined: a model would stand in memory twice.
   for (const part of parts) part.dispose();
   let row = 0;

@@ -49,7 +49,10 @@ function placeStored(
   placement: { readonly dtype: DType; readonly device: Device },
 ): Tensor {
   const asStored = { dtype: dtypeOfStored[stored.dtype], device: 'cpu' };
-  return keep(tidy(() => convert(tensorOfBytes(stored.bytes, stored.shape, asStored), placement)));
+  const isSame = asStored.dtype === placement.dtype && placement.device === 'cpu';
+  const tensor = () => tensorOfBytes(stored.bytes, stored.shape, asStored);
+  // A copy more of the largest weight would be the peak of the whole run of a small step.
+  return keep(tidy(() => (isSame ? tensor() : convert(tensor(), placement))));
 }
 
 /** A copy of a decoder's weights as they are now, by Hugging Face name, in the decoder's own dtype. */

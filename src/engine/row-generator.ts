@@ -33,7 +33,10 @@ type Steady = {
   readonly plan: SamplingPlan;
 };
 
-const defaults = { maxRows: 64, maxPrefillTokens: 4096, maxRetainedBytes: 256 * 1024 * 1024 };
+/** Of finished sequences, unless the options say otherwise. */
+export const maxRetainedBytes = 256 * 1024 * 1024;
+
+const defaults = { maxRows: 64, maxPrefillTokens: 4096, maxRetainedBytes };
 
 /** Prompt tokens in a pass that also samples: rows under way wait at most for these. */
 const prefillBesideSampling = 512;

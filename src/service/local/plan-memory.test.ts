@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { tinyConfig } from '../../../test/support/tiny-decoder.ts';
-import { planMemory, totalMemory } from './plan-memory.ts';
+import { planMemory, sampledMemory, totalMemory } from './plan-memory.ts';
 
 const use = {
   dtype: 'float32',
+  ...{ device: 'cpu', isCheckpointed: false },
   ...{ rank: 4, policies: 3, rows: 9, context: 128 },
   ...{ passTokens: 256, scoredTokens: 64 },
 } as const;
@@ -18,19 +19,39 @@ test('memory of a two-layer model, worked out by hand', () => {
   const adapter = 2 * 4 * (2 * 192 + 2 * 128 + 3 * 448);
   expect(plan.adapters).toBe(3 * 2 * adapter * 4);
   expect(plan.optimiser).toBe(3 * 3 * adapter * 4);
-  // 9 rows take 16 slots; keys and values of 2 heads × 32 in 2 layers.
-  expect(plan.cache).toBe(16 * 128 * 2 * 2 * 2 * 32 * 4);
-  const kept = 6 * 64 + 4 * (4 + 2) * 32 + 4 * 384;
-  expect(plan.activations).toBe(4 * (256 * 2 * kept + 64 * 5 * 96));
+  // 9 rows take 16 slots; keys and values of 2 heads × 32 in 2 layers. As many may stay of finished sequences.
+  expect(plan.cache).toBe(2 * 16 * 128 * 2 * 2 * 2 * 32 * 4);
+  // Four widths of 64, queries, keys and values of 8 heads, five times 4 heads, and gate, up and their product.
+  const kept = 4 * 64 + 8 * 32 + 5 * 4 * 32 + 3 * 384;
+  const passing = 2 * 64 + 3 * 384;
+  expect(plan.activations).toBe(4 * 256 * (2 * kept + passing));
+  expect(plan.others).toBe(0);
   const { weights, adapters, optimiser, cache, activations } = plan;
   expect(totalMemory(plan)).toBe(weights + adapters + optimiser + cache + activations);
 });
 
-test('half precision halves weights and cache, and adapters stay float32', () => {
+test('logits count where they weigh more than the gradients of a layer', () => {
+  const { activations } = planMemory({ ...tinyConfig, vocabSize: 96_000 }, use);
+  const kept = 4 * 64 + 8 * 32 + 5 * 4 * 32 + 3 * 384;
+  expect(activations).toBe(4 * (256 * 2 * kept + 64 * 96_000));
+});
+
+test('with checkpointing every layer keeps its input, and one is computed again', () => {
+  const { activations } = planMemory(tinyConfig, { ...use, isCheckpointed: true });
+  const kept = 4 * 64 + 8 * 32 + 5 * 4 * 32 + 3 * 384;
+  expect(activations).toBe(4 * 256 * (2 * 64 + 2 * kept + 2 * 64 + 3 * 384));
+});
+
+test('a model that is only sampled has weights and a cache', () => {
+  const { weights, cache } = planMemory(tinyConfig, use);
+  expect(sampledMemory(tinyConfig, use)).toBe(weights + cache);
+});
+
+test('half precision halves weights and cache, keeps no finished sequences, and adapters stay float32', () => {
   const [full, half] = [
     planMemory(tinyConfig, use),
     planMemory(tinyConfig, { ...use, dtype: 'bfloat16' }),
   ];
-  expect([half.weights * 2, half.cache * 2]).toEqual([full.weights, full.cache]);
+  expect([half.weights * 2, half.cache * 4]).toEqual([full.weights, full.cache]);
   expect(half.adapters).toBe(full.adapters);
 });
