@@ -114,3 +114,17 @@ test.each([
     expect(stdout).not.toContain('measured');
   },
 );
+
+test('a coach of our engine counts with its weights and its cache', async () => {
+  const { code, stdout } = await runCli(
+    plan('model.microBatchTokens=2000000000', `coach=local/${join(folder, 'model')}`),
+  );
+  expect(code).toBe(2);
+  const mebibytes = (name: string): number => {
+    const [, size, unit] = new RegExp(`${name} +([\\d.]+) ([MG])iB`).exec(stdout) ?? [];
+    return Number(size) * (unit === 'G' ? 1024 : 1);
+  };
+  // The same weights again, and 16 verdicts at once in place of 64 actions.
+  expect(mebibytes('other models')).toBeGreaterThan(mebibytes('weights'));
+  expect(mebibytes('other models')).toBeLessThan(mebibytes('weights') + mebibytes('KV cache'));
+});
