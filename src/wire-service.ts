@@ -58,7 +58,7 @@ export async function createService(
     const trainer = await createLocalService(config, tokenizer, note);
     try {
       return await withVllmSampling(trainer, {
-        ...{ url, baseModel, directory, limits, decode: tokenizer.decode },
+        ...{ url, baseModel, directory, limits, note, decode: tokenizer.decode },
         ...(apiKey && { apiKey }),
         keptVersions: Math.max(2, config.rollout.maxStalenessSteps + 1),
       });

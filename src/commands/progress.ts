@@ -72,7 +72,10 @@ function describeStep(
   const scores = run.agents.map((agent) => `${agent} ${fixed(metrics[`score/${agent}`], 1)}`);
   const tokens = metrics['sampled-tokens'];
   const seconds = metrics['play-seconds'];
-  const speed = tokens !== undefined && seconds ? `${Math.round(tokens / seconds)} tok/s` : '';
+  // Actions that an interrupted process had sampled took this one no time.
+  const isWhole = metrics['replayed-actions'] === undefined;
+  const speed =
+    isWhole && tokens !== undefined && seconds ? `${Math.round(tokens / seconds)} tok/s` : '';
   const left = run.secondsLeft > 0 ? `${duration(run.secondsLeft)} left` : '';
   return [
     `step ${String(step).padStart(String(run.steps).length)}/${run.steps}`,

@@ -53,8 +53,8 @@ export type AgentResult = { readonly firstScore?: number; readonly lastScore?: n
 const mostReturns = 3;
 
 /**
- * Trains a run to its end and writes its report. Where a training server has lost what it had, the run goes on from its
- * last checkpoint, as a resume would.
+ * Trains a run to its end and writes its report. Where a server has lost what it had, the run goes on from its last
+ * checkpoint, as a resume would.
  */
 export async function runTraining(
   config: RunConfig,
@@ -70,7 +70,8 @@ export async function runTraining(
     try {
       return await trainWired(config, wired, { ...options, started });
     } catch (error) {
-      if (!isServerLoss(config, error) || ++returns > mostReturns) throw error;
+      if (!isServerLoss(error)) throw error;
+      if (++returns > mostReturns) throw gaveUp(error);
       options.watch.note(`${messageOf(error)}: going on from the last checkpoint`);
     } finally {
       await wired.close();
@@ -78,9 +79,17 @@ export async function runTraining(
   }
 }
 
-function isServerLoss({ service }: RunConfig, error: unknown): boolean {
-  const isLoss = error instanceof BoundaryError && error.boundary === 'engine' && error.retryable;
-  return isLoss && service !== 'local';
+/** The engine of this process loses nothing: what may be tried again there is a server's. */
+function isServerLoss(error: unknown): boolean {
+  return error instanceof BoundaryError && error.boundary === 'engine' && error.retryable;
+}
+
+function gaveUp(cause: unknown): BoundaryError {
+  return new BoundaryError(
+    'engine',
+    `${messageOf(cause)}: that was ${mostReturns + 1} times without a step in between; once the server keeps what it has, the same command with --resume goes on from the last checkpoint`,
+    { cause },
+  );
 }
 
 async function trainWired(

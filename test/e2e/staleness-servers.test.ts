@@ -166,9 +166,9 @@ test('a server that is killed amid plays and amid an update, and started again, 
   expect(readRun('server-killed').facts).toEqual(readRun('tuft-whole').facts);
 }, 120_000);
 
-test('with vLLM as sampler plays ahead are those in process; killed and resumed, the run ends with the same numbers', async () => {
+test('with vLLM as sampler plays ahead are those in process, whether the run is killed or the server loses its adapters', async () => {
   const engine = { modelDirectory: join(folder, 'model'), threads: 1 };
-  const server = await startVllmServer(engine, { baseModel: 'tiny' });
+  const server = await startVllmServer(engine, { baseModel: 'tiny', losesAfter: 50 });
   closers.push(server.close);
   const directory = join(folder, 'adapters');
   const sampler = { kind: 'vllm', url: server.url, baseModel: 'tiny', directory };

@@ -31,7 +31,11 @@ export type VllmServer = {
 /** A server that speaks vLLM's OpenAI dialect with runtime loading of LoRA, over the engine of this process. */
 export async function startVllmServer(
   engine: LocalTrainingServiceOptions,
-  options: { readonly baseModel: string },
+  options: {
+    readonly baseModel: string;
+    /** Loses all adapters once, after so many completions, as a restart does. */
+    readonly losesAfter?: number;
+  },
 ): Promise<VllmServer> {
   const service = await createLocalTrainingService(engine);
   const samplers = new Map<string, { sampler: Sampler; close: () => Promise<void> }>();
@@ -59,8 +63,10 @@ export async function startVllmServer(
     if (!samplers.delete(lora_name)) throw new Failure(404, `no adapter '${lora_name}'`);
     return `Success: LoRA adapter '${lora_name}' removed successfully.`;
   };
+  let asked = 0;
   const complete = async (body: unknown) => {
     const wish = completion.parse(body);
+    if (++asked === options.losesAfter) samplers.clear();
     const sampler = samplerOf(wish.model);
     const prompt = Int32Array.from(wish.prompt);
     const { tokens, logprobs, stop } = await sampler.sample(prompt, {

@@ -109,7 +109,7 @@ function tooLate(
   const state = 'interrupted' in last ? last.interrupted : `status ${last.status} ${last.detail}`;
   return new BoundaryError(
     'engine',
-    `${what} did not end within ${Math.round(patience.resultMs / 1000)} s on the server at ${url} (last: ${state}); resume from the last checkpoint once it answers`,
+    `${what} did not end within ${Math.round(patience.resultMs / 1000)} s on the server at ${url} (last: ${state})`,
     { retryable: true },
   );
 }

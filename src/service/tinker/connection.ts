@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundaryError, messageOf } from '../../errors.ts';
 import type { Credential } from './credential.ts';
+import { createOutageNotice } from './outage-notice.ts';
 import type { Patience } from './patience.ts';
 
 /** One request; its body is encoded anew for every try, so that no try holds it in memory while it waits. */
@@ -57,13 +58,18 @@ export function isPassing(status: number): boolean {
   return passing.has(status) || status >= 500;
 }
 
-/** @param place the server, and what all its paths begin with */
+/**
+ * @param place the server, and what all its paths begin with
+ * @param note told when the server gives no answer for long, and when it does again
+ */
 export function openConnection(
   { url, prefix }: { readonly url: string; readonly prefix: string },
   credential: Credential,
   patience: Patience,
+  note: (text: string) => void,
 ): Connection {
-  const attempt: Connection['attempt'] = async (call, timeoutMs) => {
+  const outage = createOutageNotice(url, { afterMs: patience.noticeMs, note });
+  const tryOnce: Connection['attempt'] = async (call, timeoutMs) => {
     call.signal?.throwIfAborted();
     const deadline = AbortSignal.timeout(timeoutMs);
     const signal = call.signal ? AbortSignal.any([call.signal, deadline]) : deadline;
@@ -77,6 +83,11 @@ export function openConnection(
       if (error instanceof BoundaryError) throw error;
       return { interrupted: describeFailure(error), isTimeout: deadline.aborted };
     }
+  };
+  const attempt: Connection['attempt'] = async (call, timeoutMs) => {
+    const outcome = await tryOnce(call, timeoutMs);
+    outage.tried(outcome);
+    return outcome;
   };
   const call: Connection['call'] = async (request) => {
     const started = performance.now();
@@ -163,7 +174,7 @@ function gaveUp(
   const last = 'status' in reply ? `status ${reply.status} ${reply.detail}` : reply.interrupted;
   return new BoundaryError(
     'engine',
-    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs and resume`,
+    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs there, then start the run again, with --resume where it had begun`,
     { retryable: true },
   );
 }

@@ -9,6 +9,8 @@ export type Patience = {
   readonly longestWaitMs: number;
   /** A request that keeps failing in passing. */
   readonly outageMs: number;
+  /** How long requests may fail before a person is told. */
+  readonly noticeMs: number;
   /** The result of one operation, from its submission. */
   readonly resultMs: number;
   /** A server that says that it waits for payment. */
@@ -24,6 +26,7 @@ export const usualPatience: Patience = {
   firstWaitMs: 250,
   longestWaitMs: 30_000,
   outageMs: 5 * 60_000,
+  noticeMs: 5000,
   resultMs: 60 * 60_000,
   billingMs: 60 * 60_000,
   heartbeatMs: 10_000,

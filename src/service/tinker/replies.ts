@@ -66,12 +66,10 @@ export function readReply<Schema extends z.ZodType>(
 /** A refusal by the server, as an error; one of a server that has forgotten what it had may be mended by a resume. */
 export function refusal({ status, detail }: Reply, what: string): BoundaryError {
   const isForgotten = status === 404 || /not loaded|stale|session/i.test(detail);
-  const advice = isForgotten
-    ? '; it has forgotten this session, as after a restart: resume from the last checkpoint'
-    : '';
+  const cause = isForgotten ? '; it has forgotten what it had, as after a restart' : '';
   return new BoundaryError(
     'engine',
-    `the server refused ${what} with status ${status}: ${detail || 'it gives no reason'}${advice}`,
+    `the server refused ${what} with status ${status}: ${detail || 'it gives no reason'}${cause}`,
     { retryable: isForgotten },
   );
 }

@@ -52,7 +52,7 @@ export async function openSession(
     if (!isLost) return;
     throw new BoundaryError(
       'engine',
-      `the server at ${connection.url} has forgotten session ${id}, with the weights in it; resume from the last checkpoint`,
+      `the server at ${connection.url} has forgotten session ${id}, with the weights in it`,
       { retryable: true },
     );
   };

@@ -41,7 +41,7 @@ export type TinkerTrainingServiceOptions = {
   readonly decode?: Decode;
   readonly dialect?: Profile['dialect'];
   readonly patience?: Patience;
-  /** Told what the server wants a person to know. */
+  /** Told what the server wants a person to know, and when it does not answer. */
   readonly note?: (text: string) => void;
 };
 
@@ -59,10 +59,10 @@ export async function createTinkerTrainingService(
   const { server, baseModel, patience = usualPatience, note = () => undefined } = options;
   const url = options.url.replace(/\/+$/, '');
   const credential = createCredential(url, options.apiKey);
-  const connection = openConnection({ url, prefix: '/api/v1' }, credential, patience);
+  const connection = openConnection({ url, prefix: '/api/v1' }, credential, patience, note);
   // At the start somebody is there to mend a wrong address.
   const soon = { ...patience, outageMs: Math.min(patience.outageMs, greetingMs) };
-  const greeting = openConnection({ url, prefix: '/api/v1' }, credential, soon);
+  const greeting = openConnection({ url, prefix: '/api/v1' }, credential, soon, note);
   const { isCompressed } = await greet(greeting, credential, baseModel);
   const session = await openSession(connection, note);
   const profile = { ...profiles[server], dialect: options.dialect ?? profiles[server].dialect };

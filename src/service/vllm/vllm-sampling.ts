@@ -24,6 +24,8 @@ export type VllmSamplingOptions = {
   readonly apiKey?: string;
   readonly decode?: Decode;
   readonly patience?: Patience;
+  /** Told when the server does not answer. */
+  readonly note?: (text: string) => void;
   /** Versions of a policy that the server keeps: the newest, and those that are still being sampled; default 2. */
   readonly keptVersions?: number;
 };
@@ -44,18 +46,18 @@ export async function withVllmSampling(
   trainer: TrainingService,
   options: VllmSamplingOptions,
 ): Promise<TrainingService> {
-  const { apiKey, patience = usual } = options;
+  const { apiKey, patience = usual, note = () => undefined } = options;
   const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
   const credential = { headers: async () => headers, renew: () => false };
   const place = { url: options.url.replace(/\/+$/, ''), prefix: '/v1' };
   const room: VllmRoom = {
-    connection: openConnection(place, credential, patience),
+    connection: openConnection(place, credential, patience, note),
     limits: options.limits,
     decode: options.decode,
     sampling: createStopwatch(),
   };
   const soon = { ...patience, outageMs: Math.min(patience.outageMs, greetingMs) };
-  await refuseOtherModel(openConnection(place, credential, soon), options.baseModel);
+  await refuseOtherModel(openConnection(place, credential, soon, note), options.baseModel);
   // A server outlives runs, and would take another run's `solver@3` for this one's.
   const run = randomUUID().slice(0, 8);
   const policies = new Set<VllmPolicy>();

@@ -1,0 +1,43 @@
+import type { Interruption, Reply } from './connection.ts';
+
+/** Tells a person of a server that does not answer, who would else watch a run stand still without a word. */
+export type OutageNotice = {
+  /** Told how every try ended. */
+  readonly tried: (outcome: Reply | Interruption) => void;
+};
+
+/**
+ * Says once in an outage that the server gives no answer, when that has lasted, and once that it does again.
+ *
+ * @param how.afterMs how long tries must have failed before it is said
+ * @param now milliseconds of a clock
+ */
+export function createOutageNotice(
+  url: string,
+  how: { readonly afterMs: number; readonly note: (text: string) => void },
+  now: () => number = () => performance.now(),
+): OutageNotice {
+  let since: number | undefined;
+  let isSaid = false;
+  const tried = (outcome: Reply | Interruption): void => {
+    const failure = failureOf(outcome);
+    if (failure === undefined) {
+      if (isSaid) how.note(`the server at ${url} answers again`);
+      since = undefined;
+      isSaid = false;
+      return;
+    }
+    since ??= now();
+    if (isSaid || now() - since < how.afterMs) return;
+    isSaid = true;
+    how.note(`the server at ${url} gives no answer (${failure}): trying again`);
+  };
+  return { tried };
+}
+
+/** Undefined where the server is there: it may be busy, or hold a question open until there is an answer. */
+function failureOf(outcome: Reply | Interruption): string | undefined {
+  if ('interrupted' in outcome) return outcome.isTimeout ? undefined : outcome.interrupted;
+  const { status, detail } = outcome;
+  return status === 402 || status >= 500 ? `status ${status} ${detail}`.trimEnd() : undefined;
+}
