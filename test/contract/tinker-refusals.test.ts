@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
 import type { Datum } from '../../src/types/training-service.ts';
+import { hasty } from '../support/tinker-server/hasty.ts';
 import { testToken } from '../support/tinker-server/tinker-server.ts';
 import { type Served, startServed, testEngine } from '../support/tinker-server/with-server.ts';
 import {
@@ -187,6 +188,31 @@ test('a client that closes frees its places, and is heard from no more', async (
   const last = served.server.seen.at(-1);
   expect(last?.path).toBe('/unload_model');
   await expect(policyOf(served)).rejects.toThrow(/closed/);
+});
+
+test('a place for an adapter is waited for, as a killed run’s are free after a while, and a person is told', async () => {
+  const notes: string[] = [];
+  let tell = (): void => undefined;
+  const told = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  const note = (text: string) => {
+    notes.push(text);
+    tell();
+  };
+  const served = await open('skyrl-jax', { places: 1 }, { note });
+  const first = await policyOf(served);
+  const second = served.service.createPolicy({ id: 'b', seed: 1, rank: 4 });
+  await told;
+  await first.close();
+  expect((await second).id).toBe('b');
+  expect(notes).toHaveLength(1);
+  expect(notes[0]).toMatch(/Maximum number of LoRA adapters \(1\) reached: waiting up to/);
+});
+
+test('a place that does not become free in time is refused with the server’s words', async () => {
+  const served = await open('skyrl-jax', { places: 0 }, { patience: { ...hasty, placeMs: 0 } });
+  await expect(policyOf(served)).rejects.toThrow(/create_model .*Maximum number of LoRA adapters/);
 });
 
 test('an exported adapter names its modules, though the server does not, and this process reads it', async () => {

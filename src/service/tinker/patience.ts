@@ -15,6 +15,8 @@ export type Patience = {
   readonly resultMs: number;
   /** A server that says that it waits for payment. */
   readonly billingMs: number;
+  /** A server without a place for an adapter. */
+  readonly placeMs: number;
   readonly heartbeatMs: number;
   /** Goodbyes, all together, when the service closes. */
   readonly farewellMs: number;
@@ -29,6 +31,7 @@ export const usualPatience: Patience = {
   noticeMs: 5000,
   resultMs: 60 * 60_000,
   billingMs: 60 * 60_000,
+  placeMs: 7 * 60_000,
   heartbeatMs: 10_000,
   farewellMs: 10_000,
 };

@@ -20,6 +20,8 @@ export type ServerRoom = {
   readonly limits: DataLimits;
   /** Absent = stop strings are refused. */
   readonly decode: Decode | undefined;
+  /** Told what a person is to know. */
+  readonly note: (text: string) => void;
   /** The next number for a sampler, unique in the session. */
   readonly nextSampler: () => number;
   readonly sampling: Stopwatch;

@@ -3,6 +3,7 @@ import type { Policy, PolicyOptions, TrainingService } from '../../types/trainin
 import type { DataLimits } from '../local/check-data.ts';
 import type { Decode } from '../local/stop-strings.ts';
 import { given } from './adam-parameters.ts';
+import { awaitPlace } from './await-place.ts';
 import { awaitResult } from './await-result.ts';
 import { type Connection, openConnection } from './connection.ts';
 import { createCredential, type KeyCredential } from './credential.ts';
@@ -70,7 +71,7 @@ export async function createTinkerTrainingService(
   return new TinkerService({
     ...{ connection, session, profile, isCompressed, baseModel, gates: openGates() },
     fixedAdam: { ...profile.fixedAdam, ...given(options.adam ?? {}) },
-    limits: options.limits,
+    ...{ limits: options.limits, note },
     decode: options.decode,
     nextSampler: () => ++samplers,
     sampling: createStopwatch(),
@@ -218,17 +219,9 @@ class TinkerService implements TrainingService {
     rank: number,
     loaded: { readonly path: string; readonly optimizer: boolean } | undefined,
   ) {
-    const { connection, session, baseModel, profile } = this.#room;
-    const what = `create_model for policy "${id}"`;
-    const lora = { rank, seed, train_attn: true, train_mlp: true, train_unembed: false };
-    const body = jsonBody({
-      ...{ session_id: session.id, model_seq_id: ++this.#models, base_model: baseModel },
-      lora_config: lora,
-    });
-    const reply = await connection.call({ method: 'POST', path: '/create_model', what, body });
-    const { model_id: modelId, request_id: requestId } = readReply(reply, modelReply, what);
-    const made = await awaitResult(connection, { requestId, what });
-    const alpha = readReply(made, createdModelReply, what).lora_config?.alpha;
+    const { profile, connection, note } = this.#room;
+    const make = () => this.#requestModel({ id, seed, rank });
+    const { modelId, alpha } = await awaitPlace(make, { patience: connection.patience, note });
     if (alpha !== undefined && alpha !== null && alpha !== profile.alpha(rank)) {
       throw new BoundaryError(
         'engine',
@@ -238,6 +231,24 @@ class TinkerService implements TrainingService {
     const requests = new SequencedRequests(this.#room);
     if (loaded !== undefined) await this.#load(requests, { id, modelId, ...loaded });
     return { modelId, requests };
+  }
+
+  async #requestModel({
+    id,
+    seed,
+    rank,
+  }: Pick<PolicyOptions, 'id' | 'seed'> & { readonly rank: number }) {
+    const { connection, session, baseModel } = this.#room;
+    const what = `create_model for policy "${id}"`;
+    const lora = { rank, seed, train_attn: true, train_mlp: true, train_unembed: false };
+    const body = jsonBody({
+      ...{ session_id: session.id, model_seq_id: ++this.#models, base_model: baseModel },
+      lora_config: lora,
+    });
+    const reply = await connection.call({ method: 'POST', path: '/create_model', what, body });
+    const { model_id: modelId, request_id: requestId } = readReply(reply, modelReply, what);
+    const made = await awaitResult(connection, { requestId, what });
+    return { modelId, alpha: readReply(made, createdModelReply, what).lora_config?.alpha };
   }
 
   async #load(

@@ -7,4 +7,5 @@ export const hasty: Patience = {
   longestWaitMs: 20,
   outageMs: 3000,
   resultMs: 20_000,
+  placeMs: 3000,
 };

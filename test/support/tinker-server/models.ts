@@ -40,28 +40,32 @@ type Model = {
 /** A sampler's weights under a name: those of then, or on servers without snapshots those of now. */
 type Weights = { readonly model: string; readonly sampler: Sampler | undefined };
 
+type ModelsOptions = {
+  readonly kind: ServerKind;
+  readonly directory: string;
+  readonly places?: number;
+};
+
 /** The models of a server, computed by the engine of this process; saved states outlive it, in `directory`. */
 export class Models {
   readonly #service: LocalTrainingService;
   readonly #kind: ServerKind;
   readonly #directory: string;
+  readonly #places: number;
   readonly #models = new Map<string, Model>();
   readonly #weights = new Map<string, Weights>();
   readonly #samplers = new Map<string, Weights>();
   #base: Sampler | undefined;
 
-  static async open(
-    engine: LocalTrainingServiceOptions,
-    kind: ServerKind,
-    directory: string,
-  ): Promise<Models> {
-    return new Models(await createLocalTrainingService(engine), kind, directory);
+  static async open(engine: LocalTrainingServiceOptions, options: ModelsOptions): Promise<Models> {
+    return new Models(await createLocalTrainingService(engine), options);
   }
 
-  private constructor(service: LocalTrainingService, kind: ServerKind, directory: string) {
+  private constructor(service: LocalTrainingService, options: ModelsOptions) {
     this.#service = service;
-    this.#kind = kind;
-    this.#directory = directory;
+    this.#kind = options.kind;
+    this.#directory = options.directory;
+    this.#places = options.places ?? Number.POSITIVE_INFINITY;
   }
 
   get(id: string): Model {
@@ -72,6 +76,9 @@ export class Models {
 
   async create(id: string, session: string, lora: { rank: number; seed?: number | undefined }) {
     const { rank, seed = 0 } = lora;
+    if (this.#models.size >= this.#places) {
+      throw new Refusal(400, `Maximum number of LoRA adapters (${this.#places}) reached`);
+    }
     const alpha = this.#alphaOf(rank);
     if (this.#kind === 'skyrl-megatron') {
       const other = [...this.#models.values()].find((model) => model.rank !== rank);

@@ -36,6 +36,8 @@ export type TinkerServerOptions = {
   /** Absent = one that is free. */
   readonly port?: number;
   readonly baseModel?: string;
+  /** Adapters that it has places for; absent = any number. */
+  readonly places?: number;
   /** What to do to a request instead of answering it. */
   readonly fault?: (seen: Seen) => Fault | undefined;
   /** Keys that are let in; absent = all, and none is asked for. */
@@ -91,8 +93,8 @@ export async function startTinkerServer(options: TinkerServerOptions): Promise<T
   };
 }
 
-function openModels({ engine, kind, directory }: TinkerServerOptions): Promise<Models> {
-  return Models.open(engine, kind, directory);
+function openModels({ engine, ...options }: TinkerServerOptions): Promise<Models> {
+  return Models.open(engine, options);
 }
 
 class ServerState {
