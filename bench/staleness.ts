@@ -2,8 +2,9 @@
  * What plays ahead of training gain with a slow coach, and what they cost in learning:
  * `npm run bench:staleness -- --steps 60 --every 10 --latency 4000 --json`
  *
- * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, 64 at a time. Trained once for each
- * `rollout.maxStalenessSteps` of `--arms`; printed are the seconds of a step (median over all but the first, which plays the
+ * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, `--concurrency` at a time: with few a step
+ * waits for its turn at the coach, with many for the coach's last word. Trained once for each
+ * `rollout.maxStalenessSteps` 0, 1 and 2; printed are the seconds of a step (median over all but the first, which plays the
  * first steps of all arms alike) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
  * runs/bench-staleness and are not done again; `--only` trains some of the arms.
  */
@@ -26,12 +27,18 @@ const values = readFlags('staleness', {
   steps: { type: 'string', default: '60', help: 'training steps' },
   every: { type: 'string', default: '10', help: 'steps between evaluations' },
   latency: { type: 'string', default: '4000', help: 'milliseconds that a verdict takes' },
+  concurrency: { type: 'string', default: '64', help: 'verdicts at a time' },
   only: { type: 'string', help: 'steps ahead, with commas between: 0, 1, 2' },
   json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
-const [steps, every, latency] = (['steps', 'every', 'latency'] as const).map((name) =>
-  readCount('staleness', { [name]: values[name] }),
-) as [number, number, number];
+const [steps, every, latency, concurrency] = (
+  ['steps', 'every', 'latency', 'concurrency'] as const
+).map((name) => readCount('staleness', { [name]: values[name] })) as [
+  number,
+  number,
+  number,
+  number,
+];
 const wants = readChoice('staleness', values.only, arms);
 
 /** What a run came to. */
@@ -44,7 +51,7 @@ type Result = {
 const model = await makeBaseModel(join(root, '.teamtune'), () => undefined);
 const results = new Map<string, Result>();
 for (const arm of arms.filter(wants)) {
-  const name = `ahead-${arm}-steps-${steps}-every-${every}-latency-${latency}`;
+  const name = `ahead-${arm}-steps-${steps}-every-${every}-latency-${latency}-at-once-${concurrency}`;
   const directory = runDirectory('bench-staleness', name);
   results.set(arm, await trained(directory, inputOf(Number(arm)), read));
 }
@@ -56,7 +63,7 @@ function inputOf(maxStalenessSteps: number): RunInput {
     name: 'bench-staleness',
     model: { path: model, threads: 1 },
     coach: slow(createArithmeticCoach()),
-    coaching: { concurrency: 64 },
+    coaching: { concurrency },
     rollout: { ...quickstartRun.rollout, tasksPerStep: playsPerStep, maxStalenessSteps },
     training: { steps, keepCheckpoints: 4 },
     evaluation: { every },
@@ -95,5 +102,5 @@ function report(): void {
     );
   }
   if (values.json)
-    console.log(JSON.stringify({ steps, latency, arms: Object.fromEntries(results) }));
+    console.log(JSON.stringify({ steps, latency, concurrency, arms: Object.fromEntries(results) }));
 }

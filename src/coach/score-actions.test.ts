@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
+import { createLimiter } from './limit.ts';
 import { createScorer, type ScorerOptions, scoreTrajectory } from './score-actions.ts';
 
 const actionOf = (id: string): Action => ({
@@ -48,7 +49,7 @@ const coachOf = (judge: Judge): Coach => ({
 
 const scorerOf = (coach: Coach, changes: Partial<ScorerOptions> = {}) =>
   createScorer(coach, {
-    ...{ known: new Map(), record: () => undefined, concurrency: 8 },
+    ...{ known: new Map(), record: () => undefined, limit: createLimiter(8) },
     ...{ signal: new AbortController().signal },
     ...changes,
   });
@@ -118,7 +119,7 @@ describe('scoreTrajectory', () => {
       running -= 1;
       return scoredAs(action.id, 5);
     });
-    await scoreTrajectory(scorerOf(coach, { concurrency: 2 }), task, trajectory);
+    await scoreTrajectory(scorerOf(coach, { limit: createLimiter(2) }), task, trajectory);
     expect(most).toBe(2);
   });
 

@@ -1,15 +1,15 @@
 import type { Coach, CoachRequest, Feedback, Hindsight, Outcome } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Trajectory } from '../types/trajectory.ts';
-import { createLimiter } from './limit.ts';
+import type { Limiter } from './limit.ts';
 
 export type ScorerOptions = {
   /** By action id: verdicts that exist already and are not asked for again. */
   readonly known: ReadonlyMap<string, Feedback>;
   /** Called with every new verdict as soon as it is there, so that none is lost when another fails. */
   readonly record: (feedback: Feedback) => void;
-  /** Actions in judgement at a time. */
-  readonly concurrency: number;
+  /** Lets so many actions be in judgement at a time, over all scorers that share it. */
+  readonly limit: Limiter;
   readonly signal: AbortSignal;
 };
 
@@ -26,8 +26,7 @@ export type Scorer = {
 };
 
 export function createScorer(coach: Coach, options: ScorerOptions): Scorer {
-  const { known, record, signal } = options;
-  const limit = createLimiter(options.concurrency);
+  const { known, record, signal, limit } = options;
   const asked = new Map<string, Promise<Feedback>>();
   const ask = (request: CoachRequest) =>
     limit(async () => {

@@ -1,3 +1,4 @@
+import { createLimiter } from '../coach/limit.ts';
 import { createScorer, scoreTrajectory } from '../coach/score-actions.ts';
 import type { ShownVerdict, Stage } from '../rollout/play-task.ts';
 import type { Feedback, Outcome } from '../types/feedback.ts';
@@ -40,7 +41,7 @@ export function openJudgement(
   };
   const scorer = createScorer(coach, {
     ...{ known: feedback, record, signal: stop.signal },
-    concurrency: settings.coachConcurrency,
+    limit: training.judging ?? createLimiter(settings.coachConcurrency),
   });
   const shown = run.coachRecords.shownOf(scope);
   return {

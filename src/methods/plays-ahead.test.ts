@@ -37,7 +37,7 @@ function runOf(changes: {
     return { after, samplers: new Map([['solver', samplerOf(after)]]), close };
   };
   const training = {
-    settings: { maxStalenessSteps, steps: 6 },
+    settings: { maxStalenessSteps, steps: 6, coachConcurrency: 4 },
     policies: new Map([['solver', { publish } as unknown as Policy]]),
     watch: { note: (text: string) => notes.push(text), waiting: () => undefined },
     publishedAfter: published,
@@ -96,6 +96,42 @@ test('the plays of the next step go on while this one trains', async () => {
   await ahead.take(2, play);
   await ahead.close();
   expect(sawTraining).toBe(true);
+});
+
+test('the plays of the next step go on while the coach judges those of this one, which share its places', async () => {
+  const { ahead } = runOf({ maxStalenessSteps: 1 });
+  const limits = new Set<Training['judging']>();
+  let release = (): void => undefined;
+  const nextPlays = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const play: PlayStep = async ({ judging }, { step, staleness, onPlayed }) => {
+    limits.add(judging);
+    if (step === 1) {
+      onPlayed?.();
+      // The last verdict comes when the next step is played: it would never, were that to wait for it.
+      await nextPlays;
+    } else release();
+    return { ...nothing, staleness };
+  };
+  await ahead.take(1, play);
+  await ahead.close();
+  expect([...limits]).toHaveLength(1);
+});
+
+test('the plays of the next step wait for the last play of this one', async () => {
+  const { ahead } = runOf({ maxStalenessSteps: 1 });
+  const events: string[] = [];
+  const play: PlayStep = async (_, { step, staleness, onPlayed }) => {
+    events.push(`step ${step} begins`);
+    await Promise.resolve();
+    events.push(`step ${step} has played`);
+    onPlayed?.();
+    return { ...nothing, staleness };
+  };
+  await ahead.take(1, play);
+  await ahead.close();
+  expect(events.slice(0, 3)).toEqual(['step 1 begins', 'step 1 has played', 'step 2 begins']);
 });
 
 test('a resumed run has each step played by the checkpoint that would have played it', async () => {

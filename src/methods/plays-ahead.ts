@@ -1,3 +1,4 @@
+import { createLimiter } from '../coach/limit.ts';
 import {
   type PlaysAhead,
   type Published,
@@ -9,13 +10,16 @@ import {
 /**
  * Plays of coming steps, collected and judged while earlier ones train. Those of step n are sampled from the policies as
  * step n − 1 − `maxStalenessSteps` left them, whatever the clock says: how stale a step is depends on its number alone,
- * and a resumed run samples from the same weights. One step's plays begin when those before them have ended.
+ * and a resumed run samples from the same weights. One step's plays begin when those before them have ended, whatever of
+ * them the coach has still to judge.
  */
 export function openPlaysAhead(training: Training): PlaysAhead {
   const { maxStalenessSteps, steps } = training.settings;
   const stop = new AbortController();
   const started = new Map<number, Promise<StepPlays>>();
+  const judging = createLimiter(training.settings.coachConcurrency);
   let previous: Promise<unknown> = Promise.resolve();
+  let underWay: Promise<unknown> = Promise.resolve();
   let awaited = 0;
 
   /** @param newest the last step that the policies have been trained in */
@@ -44,15 +48,18 @@ export function openPlaysAhead(training: Training): PlaysAhead {
         },
       };
       const before = previous;
+      const { promise: played, resolve: onPlayed } = Promise.withResolvers<void>();
       const start = async (): Promise<StepPlays> => {
         const { after, samplers, close } = await published;
         await before;
-        const at = { step: next, staleness: next - 1 - after, samplers, signal: stop.signal };
-        return play({ ...training, watch }, at).finally(close);
+        const staleness = next - 1 - after;
+        const at = { step: next, staleness, samplers, signal: stop.signal, onPlayed };
+        return play({ ...training, watch, judging }, at).finally(close);
       };
       const plays = start();
       // Its step will throw what went wrong; a step before it is not to blame.
-      previous = plays.catch(() => undefined);
+      previous = Promise.race([played, plays.catch(() => undefined)]);
+      underWay = Promise.allSettled([underWay, plays]);
       started.set(next, plays);
       // Before this step trains, which is when the policies change.
       await published.catch(() => undefined);
@@ -66,7 +73,7 @@ export function openPlaysAhead(training: Training): PlaysAhead {
     take,
     close: async () => {
       stop.abort(new Error('the run has ended'));
-      await previous;
+      await underWay;
     },
   };
 }

@@ -81,6 +81,7 @@ async function playStep(
     staleness,
     samplers,
     signal,
+    onPlayed,
     isCoached,
   }: Parameters<PlayStep>[1] & { readonly isCoached: boolean },
 ): Promise<StepPlays> {
@@ -100,9 +101,14 @@ async function playStep(
   });
   const requests = playRequests(tasks, settings.samplesPerTask);
   const references = streamReference(training, requests.length);
+  let ended = 0;
   try {
     const judged = await playAndJudge(training, stage, requests, {
-      ...{ coached: isCoached, onEnded: references.add },
+      coached: isCoached,
+      onEnded: (place, trajectory) => {
+        references.add(place, trajectory);
+        if (++ended === requests.length) onPlayed?.();
+      },
       ...(signal && { signal }),
     });
     const seconds = (performance.now() - started) / 1000;

@@ -1,3 +1,4 @@
+import type { Limiter } from '../coach/limit.ts';
 import type { CreditOptions } from '../credit/assign-credit.ts';
 import type { Stage } from '../rollout/play-task.ts';
 import type { Team } from '../rollout/team.ts';
@@ -37,6 +38,8 @@ export type Training = {
   readonly watch: Watch;
   /** Plays of coming steps while earlier ones train; absent = every step plays its own when it begins. */
   readonly ahead?: PlaysAhead;
+  /** Lets so many actions be in judgement at a time where plays of several steps are; absent = each scope counts its own. */
+  readonly judging?: Limiter;
   /** The policies as a step left them (0 = before the first), from its checkpoint; undefined when that is gone. */
   readonly publishedAfter?: (step: number) => Promise<Published | undefined>;
 };
@@ -69,6 +72,8 @@ export type PlayStep = (
     readonly samplers: ReadonlyMap<string, Sampler>;
     /** Ends the plays when the run ends. */
     readonly signal?: AbortSignal;
+    /** Called when every play has ended, though verdicts may be under way. */
+    readonly onPlayed?: () => void;
   },
 ) => Promise<StepPlays>;
 
