@@ -4,8 +4,8 @@
  *
  * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, `--concurrency` at a time: with few a step
  * waits for its turn at the coach, with many for the coach's last word. Trained once for each
- * `rollout.maxStalenessSteps` 0, 1 and 2; printed are the seconds of a step (median over all but the first, which plays the
- * first steps of all arms alike) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
+ * `rollout.maxStalenessSteps` 0, 1 and 2; printed are the seconds of a step (median, without the first, whose plays
+ * nothing is ahead of) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
  * runs/bench-staleness and are not done again; `--only` trains some of the arms.
  */
 import { join } from 'node:path';
