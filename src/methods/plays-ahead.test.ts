@@ -25,7 +25,8 @@ function runOf(changes: {
 }) {
   const { maxStalenessSteps, checkpoints = [] } = changes;
   let newest = changes.trainedTo ?? 0;
-  const [notes, closed]: [string[], number[]] = [[], []];
+  const notes: string[] = [];
+  const [opened, closed]: [number[], number[]] = [[], []];
   const publish = () => {
     const result = Promise.resolve(samplerOf(newest));
     return { submitted: Promise.resolve(), result };
@@ -33,6 +34,7 @@ function runOf(changes: {
   const published = async (after: number): Promise<Published | undefined> => {
     if (after === changes.unreadable) throw new Error(`checkpoint ${after} cannot be read`);
     if (!checkpoints.includes(after)) return undefined;
+    opened.push(after);
     const close = async () => void closed.push(after);
     return { after, samplers: new Map([['solver', samplerOf(after)]]), close };
   };
@@ -45,7 +47,7 @@ function runOf(changes: {
   const trained = () => {
     newest += 1;
   };
-  return { ahead: openPlaysAhead(training), trained, notes, closed };
+  return { ahead: openPlaysAhead(training), trained, notes, opened, closed };
 }
 
 /** Notes which version plays which step. */
@@ -145,6 +147,25 @@ test('a resumed run has each step played by the checkpoint that would have playe
   expect(played).toEqual(['4 by 1', '5 by 2', '6 by 3']);
   expect(closed).toEqual([1, 2]);
   expect(notes).toEqual([]);
+});
+
+test('policies that play several steps after an interruption are opened once, and closed after the last', async () => {
+  const { ahead, trained, opened, closed } = runOf({
+    ...{ maxStalenessSteps: 2, trainedTo: 1, checkpoints: [0, 1] },
+  });
+  const played: string[] = [];
+  const closedAt: number[][] = [];
+  const play: PlayStep = async (training, at) => {
+    closedAt.push([...closed]);
+    return noting(played)(training, at);
+  };
+  await ahead.take(2, play);
+  trained();
+  await ahead.take(3, play);
+  await ahead.close();
+  expect(played.slice(0, 3)).toEqual(['2 by 0', '3 by 0', '4 by 1']);
+  expect(opened).toEqual([0]);
+  expect(closedAt.slice(0, 3)).toEqual([[], [], [0]]);
 });
 
 test('where that checkpoint is gone, the newest policies play, and the run says so', async () => {

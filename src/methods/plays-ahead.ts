@@ -17,6 +17,7 @@ export function openPlaysAhead(training: Training): PlaysAhead {
   const { maxStalenessSteps, steps } = training.settings;
   const stop = new AbortController();
   const started = new Map<number, Promise<StepPlays>>();
+  const publishedAfter = shareAmongSteps(training.publishedAfter ?? (async () => undefined));
   const judging = createLimiter(training.settings.coachConcurrency);
   let previous: Promise<unknown> = Promise.resolve();
   let underWay: Promise<unknown> = Promise.resolve();
@@ -25,7 +26,7 @@ export function openPlaysAhead(training: Training): PlaysAhead {
   /** @param newest the last step that the policies have been trained in */
   const publish = async (step: number, newest: number): Promise<Published> => {
     const wanted = Math.max(0, step - 1 - maxStalenessSteps);
-    const earlier = wanted < newest ? await training.publishedAfter?.(wanted) : undefined;
+    const earlier = wanted < newest ? await publishedAfter(wanted) : undefined;
     if (earlier !== undefined) return earlier;
     if (wanted < newest) {
       training.watch.note(
@@ -75,5 +76,32 @@ export function openPlaysAhead(training: Training): PlaysAhead {
       stop.abort(new Error('the run has ended'));
       await underWay;
     },
+  };
+}
+
+/** Policies of an earlier step that play several steps to come are opened once, and closed after the last of them. */
+function shareAmongSteps(
+  publishedAfter: NonNullable<Training['publishedAfter']>,
+): NonNullable<Training['publishedAfter']> {
+  const open = new Map<number, { published: Promise<Published | undefined>; users: number }>();
+  // They have names of their own, which are free only then.
+  let closed: Promise<unknown> = Promise.resolve();
+  return async (step) => {
+    const shared = open.get(step) ?? {
+      published: closed.then(() => publishedAfter(step)),
+      users: 0,
+    };
+    shared.users += 1;
+    open.set(step, shared);
+    const published = await shared.published;
+    if (published === undefined) return undefined;
+    const close = async () => {
+      shared.users -= 1;
+      if (shared.users > 0) return;
+      open.delete(step);
+      closed = published.close();
+      await closed;
+    };
+    return { ...published, close };
   };
 }

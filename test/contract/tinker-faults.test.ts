@@ -89,7 +89,7 @@ describe('what is not mended by trying again', () => {
     const sampler = await policy.publish().result;
     await server.restart();
     const late = policy.forwardBackward(lesson, { kind: 'cross_entropy' }).result;
-    await expect(late).rejects.toThrow(/forward_backward of policy "a".*resume from the last/);
+    await expect(late).rejects.toThrow(/forward_backward of policy "a".*forgotten what it had/);
     await expect(late).rejects.toMatchObject({ name: 'BoundaryError', retryable: true });
     await expect(sampler.sample(prompt, params)).rejects.toMatchObject({ retryable: true });
     await expect(policy.optimStep(adam).result).rejects.toThrow(/policy "a" cannot go on/);
