@@ -1,9 +1,12 @@
-import type { Interruption, Reply } from './connection.ts';
+/** How a try ended: with a reply, or without one. */
+type Outcome =
+  | { readonly status: number; readonly detail: string }
+  | { readonly interrupted: string; readonly isTimeout: boolean };
 
 /** Tells a person of a server that does not answer, who would else watch a run stand still without a word. */
 export type OutageNotice = {
   /** Told how every try ended. */
-  readonly tried: (outcome: Reply | Interruption) => void;
+  readonly tried: (outcome: Outcome) => void;
 };
 
 /**
@@ -19,7 +22,7 @@ export function createOutageNotice(
 ): OutageNotice {
   let since: number | undefined;
   let isSaid = false;
-  const tried = (outcome: Reply | Interruption): void => {
+  const tried = (outcome: Outcome): void => {
     const failure = failureOf(outcome);
     if (failure === undefined) {
       if (isSaid) how.note(`the server at ${url} answers again`);
@@ -36,7 +39,7 @@ export function createOutageNotice(
 }
 
 /** Undefined where the server is there: it may be busy, or hold a question open until there is an answer. */
-function failureOf(outcome: Reply | Interruption): string | undefined {
+function failureOf(outcome: Outcome): string | undefined {
   if ('interrupted' in outcome) return outcome.isTimeout ? undefined : outcome.interrupted;
   const { status, detail } = outcome;
   return status === 402 || status >= 500 ? `status ${status} ${detail}`.trimEnd() : undefined;
