@@ -51,7 +51,7 @@ beforeAll(async () => {
   await makeRandomModel(join(folder, 'model'));
   await writeFile(join(folder, 'stale.config.ts'), config);
   here = await trainTo('here');
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   for (const close of closers) await close();
   await rm(folder, { recursive: true, force: true });
@@ -150,7 +150,7 @@ test('through a training server plays ahead are those in process; killed and res
   const killed = await trainKilled('tuft-killed', sets);
   expect(killed.facts).toEqual(whole.facts);
   expect(versionsOf(killed.played)).toEqual(versionsOf(whole.played));
-}, 120_000);
+}, 240_000);
 
 test('a server that is killed amid plays and amid an update, and started again, changes nothing in what the run comes to', async () => {
   const place = { modelDirectory: join(folder, 'model'), directory: join(folder, 'killed-server') };
@@ -164,7 +164,7 @@ test('a server that is killed amid plays and amid an update, and started again, 
   expect(code, stderr).toBe(0);
   expect(stdout.match(/going on from the last checkpoint/g)?.length, stdout).toBe(2);
   expect(readRun('server-killed').facts).toEqual(readRun('tuft-whole').facts);
-}, 120_000);
+}, 240_000);
 
 test('with vLLM as sampler plays ahead are those in process, whether the run is killed or the server loses its adapters', async () => {
   const engine = { modelDirectory: join(folder, 'model'), threads: 1 };
@@ -177,4 +177,4 @@ test('with vLLM as sampler plays ahead are those in process, whether the run is 
   // The trainer is the same, and what it exports is what is sampled: no bit differs.
   expect(killed.facts).toEqual(here.facts);
   expect(versionsOf(killed.played)).toEqual(versionsOf(here.played));
-}, 120_000);
+}, 240_000);
