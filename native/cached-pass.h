@@ -46,9 +46,9 @@ inline int64_t* indices(const at::Tensor& tensor, const char* name, int64_t elem
 }
 
 inline void check_lanes(const char* name, int64_t width) {
-  if (width % kernels::kLanes != 0) {
+  if (width % kernels::kHalfLanes != 0) {
     throw std::runtime_error(std::string(name) + " is " + std::to_string(width) + ", expected a multiple of " +
-                             std::to_string(kernels::kLanes));
+                             std::to_string(kernels::kHalfLanes));
   }
 }
 

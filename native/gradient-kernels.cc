@@ -14,13 +14,15 @@ INLINE void norm_gradient(const float* x, const float* gain, const float* gradie
                           float* shares) {
   const float inverse = inverse_root(x, width, eps);
   Vector products = {};
-  for (int64_t at = 0; at < width; at += kLanes) products += load(x + at) * (load(gradient + at) * load(gain + at));
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    products += part.read(x + at) * (part.read(gradient + at) * part.read(gain + at));
+  });
   const float along = sum_of(products) * inverse * inverse * inverse / static_cast<float>(width);
-  for (int64_t at = 0; at < width; at += kLanes) {
-    const Vector value = load(x + at), slope = load(gradient + at);
-    if (shares != nullptr) store(shares + at, load(shares + at) + slope * value * inverse);
-    store(output + at, slope * load(gain + at) * inverse - value * along);
-  }
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    const Vector value = part.read(x + at), slope = part.read(gradient + at);
+    if (shares != nullptr) part.write(shares + at, part.read(shares + at) + slope * value * inverse);
+    part.write(output + at, slope * part.read(gain + at) * inverse - value * along);
+  });
 }
 
 INLINE void norm_back_part(const NormGradient& job, int64_t begin, int64_t end) {
@@ -40,50 +42,55 @@ INLINE void gate_back_part(const GatingGradient& job, int64_t begin, int64_t end
     const float* ups = gates + job.width;
     const float* gradient = job.gradient + row * job.width;
     float* output = job.output + row * 2 * job.width;
-    for (int64_t at = 0; at < job.width; at += kLanes) {
-      const Vector gate = load(gates + at), slope = load(gradient + at);
+    each_vector(job.width, [&](auto part, int64_t at) INLINED {
+      const Vector gate = part.read(gates + at), slope = part.read(gradient + at);
       const Vector sigmoid = 1.0f / (1.0f + exponential(-gate));
-      store(output + at, slope * load(ups + at) * sigmoid * (1.0f + gate * (1.0f - sigmoid)));
-      store(output + job.width + at, slope * gate * sigmoid);
-    }
+      part.write(output + at, slope * part.read(ups + at) * sigmoid * (1.0f + gate * (1.0f - sigmoid)));
+      part.write(output + job.width + at, slope * gate * sigmoid);
+    });
   }
 }
 
-// Half a vector: half a head may be as short as this.
-typedef float Octet __attribute__((vector_size(32)));
-
-INLINE Octet load8(const float* from) {
-  Octet value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
+// A few elements of both halves of a head, as many as `Any` holds; the pointers are to those of the first half.
+template <typename Any>
+INLINE void rotate_some(const float* head, const float* cosines, const float* sines, int64_t half, float* output) {
+  const Any low = load_as<Any>(head), high = load_as<Any>(head + half);
+  store(output, low * load_as<Any>(cosines) + high * load_as<Any>(sines));
+  store(output + half, high * load_as<Any>(cosines + half) + low * load_as<Any>(sines + half));
 }
 
+// Half a head fills octets, or leaves a quad.
 INLINE void rotate_head(const float* head, const float* cosines, const float* sines, int64_t width, float* output) {
   const int64_t half = width / 2;
-  for (int64_t at = 0; at < half; at += 8) {
-    const Octet low = load8(head + at), high = load8(head + half + at);
-    store(output + at, low * load8(cosines + at) + high * load8(sines + at));
-    store(output + half + at, high * load8(cosines + half + at) + low * load8(sines + half + at));
-  }
+  int64_t at = 0;
+  for (; at + 8 <= half; at += 8) rotate_some<Octet>(head + at, cosines + at, sines + at, half, output + at);
+  if (at < half) rotate_some<Quad>(head + at, cosines + at, sines + at, half, output + at);
 }
 
-// The transpose of `rotate_head`.
+// The transpose of `rotate_some`.
+template <typename Any>
+INLINE void rotate_some_back(const float* gradient, const float* cosines, const float* sines, int64_t half, float* output) {
+  const Any low = load_as<Any>(gradient), high = load_as<Any>(gradient + half);
+  store(output, low * load_as<Any>(cosines) + high * load_as<Any>(sines + half));
+  store(output + half, high * load_as<Any>(cosines + half) + low * load_as<Any>(sines));
+}
+
 INLINE void rotate_back(const float* gradient, const float* cosines, const float* sines, int64_t width, float* output) {
   const int64_t half = width / 2;
-  for (int64_t at = 0; at < half; at += 8) {
-    const Octet low = load8(gradient + at), high = load8(gradient + half + at);
-    store(output + at, low * load8(cosines + at) + high * load8(sines + half + at));
-    store(output + half + at, high * load8(cosines + half + at) + low * load8(sines + at));
-  }
+  int64_t at = 0;
+  for (; at + 8 <= half; at += 8) rotate_some_back<Octet>(gradient + at, cosines + at, sines + at, half, output + at);
+  if (at < half) rotate_some_back<Quad>(gradient + at, cosines + at, sines + at, half, output + at);
 }
 
 INLINE void norm_head(const float* head, const float* gain, int64_t width, float eps, float* output) {
   const float factor = inverse_root(head, width, eps);
-  for (int64_t at = 0; at < width; at += kLanes) store(output + at, load(head + at) * factor * load(gain + at));
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    part.write(output + at, part.read(head + at) * factor * part.read(gain + at));
+  });
 }
 
 INLINE void copy_head(const float* from, int64_t width, float* to) {
-  for (int64_t at = 0; at < width; at += kLanes) store(to + at, load(from + at));
+  each_vector(width, [&](auto part, int64_t at) INLINED { part.write(to + at, part.read(from + at)); });
 }
 
 INLINE void split_row(const Splitting& job, int64_t row, float* normed) {
@@ -115,11 +122,11 @@ INLINE void split_part(const Splitting& job, int64_t begin, int64_t end) {
 
 // The sum of a key's or value's gradients over the queries that see it.
 INLINE void sum_group(const float* gradients, int64_t group, int64_t width, float* output) {
-  for (int64_t at = 0; at < width; at += kLanes) {
-    Vector sum = load(gradients + at);
-    for (int64_t head = 1; head < group; head++) sum += load(gradients + head * width + at);
-    store(output + at, sum);
-  }
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    Vector sum = part.read(gradients + at);
+    for (int64_t head = 1; head < group; head++) sum += part.read(gradients + head * width + at);
+    part.write(output + at, sum);
+  });
 }
 
 INLINE void split_back_row(const SplittingGradient& job, int64_t row, float* shares, float* summed, float* turned) {
@@ -221,7 +228,7 @@ INLINE void choose_back_part(const ChoosingGradient& job, int64_t begin, int64_t
 constexpr int64_t kOuterRows = 128;
 
 // `Ranks` rows and `Vectors` vectors of the output, over the rows `first` to `last`.
-template <int Ranks, int Vectors>
+template <int Ranks, int Vectors, typename Part>
 INLINE void outer_tile(const Outer& job, int64_t first, int64_t last, int64_t rank, int64_t column) {
   Vector sums[Ranks * Vectors] = {};
   for (int64_t row = first; row < last; row++) {
@@ -229,7 +236,7 @@ INLINE void outer_tile(const Outer& job, int64_t first, int64_t last, int64_t ra
     const float* right = job.right + row * job.width + column;
     Vector values[Vectors];
 #pragma GCC unroll 2
-    for (int part = 0; part < Vectors; part++) values[part] = load(right + part * kLanes);
+    for (int part = 0; part < Vectors; part++) values[part] = Part::read(right + part * kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < Ranks; r++) {
 #pragma GCC unroll 2
@@ -241,16 +248,16 @@ INLINE void outer_tile(const Outer& job, int64_t first, int64_t last, int64_t ra
 #pragma GCC unroll 2
     for (int part = 0; part < Vectors; part++) {
       float* output = job.output + (rank + r) * job.width + column + part * kLanes;
-      store(output, first == 0 ? sums[r * Vectors + part] : load(output) + sums[r * Vectors + part]);
+      Part::write(output, first == 0 ? sums[r * Vectors + part] : Part::read(output) + sums[r * Vectors + part]);
     }
   }
 }
 
-template <int Ranks, int Vectors>
+template <int Ranks, int Vectors, typename Part = Whole>
 INLINE void outer_column(const Outer& job, int64_t first, int64_t last, int64_t column) {
   int64_t rank = 0;
-  for (; rank + Ranks <= job.rank; rank += Ranks) outer_tile<Ranks, Vectors>(job, first, last, rank, column);
-  for (; rank < job.rank; rank++) outer_tile<1, Vectors>(job, first, last, rank, column);
+  for (; rank + Ranks <= job.rank; rank += Ranks) outer_tile<Ranks, Vectors, Part>(job, first, last, rank, column);
+  for (; rank < job.rank; rank++) outer_tile<1, Vectors, Part>(job, first, last, rank, column);
 }
 
 // One after the last row whose products join the sum of `first`'s.
@@ -265,11 +272,13 @@ INLINE int64_t outer_end(const Outer& job, int64_t first) {
 template <int Tile>
 INLINE void outer_part(const Outer& job, int64_t begin, int64_t end) {
   constexpr int kRanks = 2 * Tile, kVectors = Tile / 2;
+  const int64_t whole = std::min(end, job.width / kLanes);
   for (int64_t first = 0, last = 0; first < job.rows; first = last) {
     last = outer_end(job, first);
     int64_t at = begin;
-    for (; at + kVectors <= end; at += kVectors) outer_column<kRanks, kVectors>(job, first, last, at * kLanes);
-    for (; at < end; at++) outer_column<kRanks, 1>(job, first, last, at * kLanes);
+    for (; at + kVectors <= whole; at += kVectors) outer_column<kRanks, kVectors>(job, first, last, at * kLanes);
+    for (; at < whole; at++) outer_column<kRanks, 1>(job, first, last, at * kLanes);
+    if (at < end) outer_column<kRanks, 1, Half>(job, first, last, at * kLanes);
   }
 }
 

@@ -98,7 +98,7 @@ struct GradientTable {
   void (*split_back)(const SplittingGradient&, int64_t begin, int64_t end);  // of kGainRows rows each
   void (*choose)(const Choosing&, int64_t begin, int64_t end);               // of the rows
   void (*choose_back)(const ChoosingGradient&, int64_t begin, int64_t end);  // of the rows
-  void (*outer)(const Outer&, int64_t begin, int64_t end);                   // of the output's columns, kLanes each
+  void (*outer)(const Outer&, int64_t begin, int64_t end);                   // of the output's vectors, of which the last may be half a one
 };
 
 /** The best of this machine. */

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "vectors.h"
@@ -15,21 +16,26 @@ constexpr int64_t kInputBlock = 1024;
 // Rows whose block of inputs stays in the second-level cache while all weights pass by.
 constexpr int64_t kRowBlock = 96;
 
+template <typename Part, int Rows, int Columns>
+INLINE void add_products(const float* input, const float* weight, int64_t stride, Vector* held) {
+  Vector columns[Columns];
+#pragma GCC unroll 4
+  for (int column = 0; column < Columns; column++) columns[column] = Part::read(weight + column * stride);
+#pragma GCC unroll 4
+  for (int row = 0; row < Rows; row++) {
+    const Vector value = Part::read(input + row * stride);
+#pragma GCC unroll 4
+    for (int column = 0; column < Columns; column++) held[row * Columns + column] += value * columns[column];
+  }
+}
+
 // Products of `Rows` × `Columns` rows of input and weight, lane by lane; sums[row · 4 + column].
 template <int Rows, int Columns>
 INLINE void products(const float* input, const float* weight, int64_t stride, int64_t count, Vector* sums) {
   Vector held[Rows * Columns] = {};
-  for (int64_t at = 0; at < count; at += kLanes) {
-    Vector columns[Columns];
-#pragma GCC unroll 4
-    for (int column = 0; column < Columns; column++) columns[column] = load(weight + column * stride + at);
-#pragma GCC unroll 4
-    for (int row = 0; row < Rows; row++) {
-      const Vector value = load(input + row * stride + at);
-#pragma GCC unroll 4
-      for (int column = 0; column < Columns; column++) held[row * Columns + column] += value * columns[column];
-    }
-  }
+  const int64_t whole = whole_part(count);
+  for (int64_t at = 0; at < whole; at += kLanes) add_products<Whole, Rows, Columns>(input + at, weight + at, stride, held);
+  if (whole < count) add_products<Half, Rows, Columns>(input + whole, weight + whole, stride, held);
 #pragma GCC unroll 16
   for (int index = 0; index < Rows * Columns; index++) sums[index / Columns * 4 + index % Columns] = held[index];
 }
@@ -71,12 +77,12 @@ INLINE void write_edge(const Linear& job, const float* sums, int64_t row, int64_
 }
 
 INLINE void write_tile(const Linear& job, const float* sums, int64_t row, int64_t column, bool first) {
-  const Quad bias = first && job.bias != nullptr ? load4(job.bias + column) : Quad{};
+  const Quad bias = first && job.bias != nullptr ? load_as<Quad>(job.bias + column) : Quad{};
   for (int r = 0; r < 4; r++) {
     const int64_t at = (row + r) * job.outputs + column;
-    Quad start = first ? bias : load4(job.output + at);
-    if (first && job.residual != nullptr) start = bias + load4(job.residual + at);
-    store(job.output + at, start + load4(sums + r * 4));
+    Quad start = first ? bias : load_as<Quad>(job.output + at);
+    if (first && job.residual != nullptr) start = bias + load_as<Quad>(job.residual + at);
+    store(job.output + at, start + load_as<Quad>(sums + r * 4));
   }
 }
 
@@ -128,18 +134,18 @@ INLINE Band band_at(const LowRank& job, int64_t first) {
 }
 
 // `Rows` rows and `Vectors` vectors of the output stay in registers while a band of b passes by.
-template <int Rows, int Vectors>
+template <int Rows, int Vectors, typename Part = Whole>
 INLINE void low_rank_tile(const LowRank& job, const Band& band, int64_t row, int64_t column) {
   float* output = job.output + row * job.outputs + column;
   Vector sums[Rows * Vectors];
 #pragma GCC unroll 16
   for (int index = 0; index < Rows * Vectors; index++) {
-    sums[index] = load(output + index / Vectors * job.outputs + index % Vectors * kLanes);
+    sums[index] = Part::read(output + index / Vectors * job.outputs + index % Vectors * kLanes);
   }
   for (int64_t r = band.first; r < band.last; r++) {
     Vector b[Vectors];
 #pragma GCC unroll 4
-    for (int part = 0; part < Vectors; part++) b[part] = load(job.b + r * job.outputs + column + part * kLanes);
+    for (int part = 0; part < Vectors; part++) b[part] = Part::read(job.b + r * job.outputs + column + part * kLanes);
 #pragma GCC unroll 4
     for (int each = 0; each < Rows; each++) {
       const Vector inner = all(job.inner[(row + each) * job.rank + r] * job.scale);
@@ -149,7 +155,7 @@ INLINE void low_rank_tile(const LowRank& job, const Band& band, int64_t row, int
   }
 #pragma GCC unroll 16
   for (int index = 0; index < Rows * Vectors; index++) {
-    store(output + index / Vectors * job.outputs + index % Vectors * kLanes, sums[index]);
+    Part::write(output + index / Vectors * job.outputs + index % Vectors * kLanes, sums[index]);
   }
 }
 
@@ -166,9 +172,10 @@ INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
     const Band band = band_at(job, first);
     int64_t column = band.from;
     for (; column + Tile * kLanes <= band.to; column += Tile * kLanes) low_rank_row<Tile>(job, band, begin, end - begin, column);
-    for (; column < band.to; column += kLanes) {
+    for (; column + kLanes <= band.to; column += kLanes) {
       for (int64_t row = begin; row < end; row++) low_rank_tile<1, 1>(job, band, row, column);
     }
+    for (int64_t row = begin; row < end && column < band.to; row++) low_rank_tile<1, 1, Half>(job, band, row, column);
     first = band.last;
   }
 }
@@ -178,7 +185,9 @@ INLINE void norm_part(const Norm& job, int64_t begin, int64_t end) {
     const float* input = job.input + row * job.width;
     const float factor = inverse_root(input, job.width, job.eps);
     float* output = job.output + row * job.width;
-    for (int64_t at = 0; at < job.width; at += kLanes) store(output + at, load(input + at) * factor * load(job.gain + at));
+    each_vector(job.width, [&](auto part, int64_t at) INLINED {
+      part.write(output + at, part.read(input + at) * factor * part.read(job.gain + at));
+    });
   }
 }
 
@@ -212,14 +221,19 @@ INLINE void place_part(const Placing& job, int64_t begin, int64_t end) {
   }
 }
 
-// The product of a query with one key, lane by lane.
+// The product of a query with one key, lane by lane. The head's last vector is a `Last`.
+template <typename Last>
 INLINE Vector key_product(const float* query, const float* key, int64_t width) {
+  constexpr bool has_half = std::is_same_v<Last, Half>;
+  const int64_t whole = has_half ? whole_part(width) : width;
   Vector sum = {};
-  for (int64_t at = 0; at < width; at += kLanes) sum += load(query + at) * load(key + at);
+  for (int64_t at = 0; at < whole; at += kLanes) sum += load(query + at) * load(key + at);
+  if constexpr (has_half) sum += load_half(query + whole) * load_half(key + whole);
   return sum;
 }
 
 // Scores of one query against `count` keys, `stride` apart; `scores` has room for whole vectors. Returns the largest.
+template <typename Last>
 INLINE float score_keys(const float* query, const float* keys, int64_t stride, int64_t count, int64_t width, float* scores) {
   const Vector scale = all(1.0f / std::sqrt(static_cast<float>(width)));
   Vector most = all(-INFINITY);
@@ -229,9 +243,9 @@ INLINE float score_keys(const float* query, const float* keys, int64_t stride, i
     Vector products[kLanes] = {};
     if (held == kLanes) {
 #pragma GCC unroll 16
-      for (int64_t k = 0; k < kLanes; k++) products[k] = key_product(query, from + k * stride, width);
+      for (int64_t k = 0; k < kLanes; k++) products[k] = key_product<Last>(query, from + k * stride, width);
     } else {
-      for (int64_t k = 0; k < held; k++) products[k] = key_product(query, from + k * stride, width);
+      for (int64_t k = 0; k < held; k++) products[k] = key_product<Last>(query, from + k * stride, width);
     }
     Vector block = sums16(products) * scale;
     for (int64_t k = held; k < kLanes; k++) block[k] = -INFINITY;
@@ -241,8 +255,14 @@ INLINE float score_keys(const float* query, const float* keys, int64_t stride, i
   return largest_of(most);
 }
 
+// Part `part` of `Width` vectors, of which the last is a `Last`.
+template <typename Last, int Width>
+INLINE Vector load_part_of(const float* from, int part) {
+  return part + 1 < Width ? load(from + part * kLanes) : Last::read(from + part * kLanes);
+}
+
 // Σ weight · value of `Width` vectors of the head, over `count` keys. Four sums in turns: one alone waits for itself.
-template <int Width>
+template <typename Last, int Width>
 INLINE void weigh_values(const float* weights, const float* values, int64_t stride, int64_t count, Vector* result) {
   Vector sums[4 * Width] = {};
   int64_t key = 0;
@@ -251,21 +271,25 @@ INLINE void weigh_values(const float* weights, const float* values, int64_t stri
     for (int turn = 0; turn < 4; turn++) {
 #pragma GCC unroll 2
       for (int part = 0; part < Width; part++) {
-        sums[turn * Width + part] += weights[key + turn] * load(values + (key + turn) * stride + part * kLanes);
+        sums[turn * Width + part] += weights[key + turn] * load_part_of<Last, Width>(values + (key + turn) * stride, part);
       }
     }
   }
   for (; key < count; key++) {
-    for (int part = 0; part < Width; part++) sums[part] += weights[key] * load(values + key * stride + part * kLanes);
+#pragma GCC unroll 2
+    for (int part = 0; part < Width; part++) {
+      sums[part] += weights[key] * load_part_of<Last, Width>(values + key * stride, part);
+    }
   }
   for (int part = 0; part < Width; part++) {
     result[part] = (sums[part] + sums[Width + part]) + (sums[2 * Width + part] + sums[3 * Width + part]);
   }
 }
 
+template <typename Last>
 INLINE void attend_one(const float* query, const float* keys, const float* values, int64_t stride, int64_t count,
                        int64_t width, float* scores, float* output) {
-  const Vector most = all(score_keys(query, keys, stride, count, width, scores));
+  const Vector most = all(score_keys<Last>(query, keys, stride, count, width, scores));
   Vector total = {};
   for (int64_t key = 0; key < count; key += kLanes) {
     Vector weights = exponential(load(scores + key) - most);
@@ -277,17 +301,22 @@ INLINE void attend_one(const float* query, const float* keys, const float* value
   int64_t at = 0;
   Vector sums[2];
   for (; at + 2 * kLanes <= width; at += 2 * kLanes) {
-    weigh_values<2>(scores, values + at, stride, count, sums);
+    weigh_values<Whole, 2>(scores, values + at, stride, count, sums);
     store(output + at, sums[0] * share);
     store(output + at + kLanes, sums[1] * share);
   }
-  if (at < width) {
-    weigh_values<1>(scores, values + at, stride, count, sums);
+  if (at + kLanes < width) {
+    weigh_values<Last, 2>(scores, values + at, stride, count, sums);
     store(output + at, sums[0] * share);
+    Last::write(output + at + kLanes, sums[1] * share);
+  } else if (at < width) {
+    weigh_values<Last, 1>(scores, values + at, stride, count, sums);
+    Last::write(output + at, sums[0] * share);
   }
 }
 
-INLINE void attend_part(const Attention& job, int64_t begin, int64_t end) {
+template <typename Last>
+INLINE void attend_heads(const Attention& job, int64_t begin, int64_t end) {
   const Heads& at = job.at;
   const int64_t width = at.head_dim, stride = at.key_value_heads * width, group = at.heads / at.key_value_heads;
   std::vector<float> scores;
@@ -298,9 +327,17 @@ INLINE void attend_part(const Attention& job, int64_t begin, int64_t end) {
     const int64_t first = (at.places[row] - at.positions[row]) * stride + shared * width;
     for (int64_t head = shared * group; head < (shared + 1) * group; head++) {
       const float* query = at.qkv + (row * (at.heads + 2 * at.key_value_heads) + head) * width;
-      attend_one(query, at.keys + first, at.values + first, stride, count, width, scores.data(),
-                 job.output + (row * at.heads + head) * width);
+      attend_one<Last>(query, at.keys + first, at.values + first, stride, count, width, scores.data(),
+                       job.output + (row * at.heads + head) * width);
     }
+  }
+}
+
+INLINE void attend_part(const Attention& job, int64_t begin, int64_t end) {
+  if (job.at.head_dim % kLanes == 0) {
+    attend_heads<Whole>(job, begin, end);
+  } else {
+    attend_heads<Half>(job, begin, end);
   }
 }
 
@@ -308,10 +345,10 @@ INLINE void gate_part(const Gating& job, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const float* gate = job.gate_up + row * 2 * job.width;
     float* output = job.output + row * job.width;
-    for (int64_t at = 0; at < job.width; at += kLanes) {
-      const Vector value = load(gate + at);
-      store(output + at, value / (1.0f + exponential(-value)) * load(gate + job.width + at));
-    }
+    each_vector(job.width, [&](auto part, int64_t at) INLINED {
+      const Vector value = part.read(gate + at);
+      part.write(output + at, value / (1.0f + exponential(-value)) * part.read(gate + job.width + at));
+    });
   }
 }
 

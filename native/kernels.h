@@ -9,8 +9,11 @@
 
 namespace kernels {
 
-/** Sizes that vectors run along must be multiples of this. */
+/** Elements of a vector. */
 constexpr int64_t kLanes = 16;
+
+/** Sizes that vectors run along must be multiples of this: half a vector may be left at the end. */
+constexpr int64_t kHalfLanes = kLanes / 2;
 
 /** output[rows, outputs] = input[rows, inputs] · weight[outputs, inputs]ᵀ + bias[outputs] + residual[rows, outputs]. */
 struct Linear {

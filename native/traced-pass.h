@@ -181,7 +181,7 @@ inline at::Tensor outer_rows(const at::Tensor& left, const at::Tensor& right, co
   const kernels::Outer job{floats(left, "left", rows * rank), floats(right, "right", rows * width),
                            places.defined() ? indices(places, "places", rows) : nullptr, output.data_ptr<float>(),
                            rows, rank, width};
-  spread(width / kernels::kLanes, rows * rank * kernels::kLanes, 2,
+  spread((width + kernels::kLanes - 1) / kernels::kLanes, rows * rank * kernels::kLanes, 2,
          [&](int64_t begin, int64_t end) { kernels::gradient_table().outer(job, begin, end); });
   return output;
 }
@@ -192,8 +192,8 @@ struct LowRankProducts {
 
   LowRankProducts(const at::Tensor& input, const at::Tensor& output)
       : on_kernels(input.scalar_type() == at::kFloat && input.device().is_cpu() && input.is_contiguous() &&
-                   output.is_contiguous() && input.size(0) > 0 && input.size(1) % kernels::kLanes == 0 &&
-                   output.size(1) % kernels::kLanes == 0) {}
+                   output.is_contiguous() && input.size(0) > 0 && input.size(1) % kernels::kHalfLanes == 0 &&
+                   output.size(1) % kernels::kHalfLanes == 0) {}
 
   // large [rows, width], low [rank, width] → [rows, rank]
   at::Tensor reduce(const at::Tensor& large, const at::Tensor& low) const {

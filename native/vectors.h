@@ -12,6 +12,7 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 #define INLINE inline __attribute__((always_inline))
+#define INLINED __attribute__((always_inline))
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -20,6 +21,7 @@
 #endif
 #ifndef SHUFFLE
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Integers{__VA_ARGS__})
+#define LACKS_SHUFFLES_OF_SIZES
 #endif
 
 // `KERNELS(NAME, TARGET, TILE)` for each kind of processor, in the order of `Processor`.
@@ -57,24 +59,56 @@ inline Processor processor() {
 namespace {
 
 typedef float Vector __attribute__((vector_size(64)));
+typedef float Octet __attribute__((vector_size(32)));
 typedef float Quad __attribute__((vector_size(16)));
 typedef int32_t Integers __attribute__((vector_size(64)));
 
-INLINE Vector load(const float* from) {
-  Vector value;
+template <typename Any>
+INLINE Any load_as(const float* from) {
+  Any value;
   std::memcpy(&value, from, sizeof(value));
   return value;
 }
 
-INLINE Quad load4(const float* from) {
-  Quad value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
+INLINE Vector load(const float* from) { return load_as<Vector>(from); }
 
 template <typename Any>
 INLINE void store(float* to, Any value) {
   std::memcpy(to, &value, sizeof(value));
+}
+
+// Half a vector in memory, at the end of a row whose size is no multiple of a whole one; its other lanes are zeros.
+INLINE Vector load_half(const float* from) {
+#ifdef LACKS_SHUFFLES_OF_SIZES
+  Vector value = {};
+  std::memcpy(&value, from, sizeof(Octet));
+  return value;
+#else
+  return SHUFFLE(load_as<Octet>(from), Octet{}, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#endif
+}
+
+INLINE void store_half(float* to, Vector value) { std::memcpy(to, &value, sizeof(Octet)); }
+
+// How a kernel reads and writes one vector of a row.
+struct Whole {
+  static INLINE Vector read(const float* from) { return load(from); }
+  static INLINE void write(float* to, Vector value) { store(to, value); }
+};
+struct Half {
+  static INLINE Vector read(const float* from) { return load_half(from); }
+  static INLINE void write(float* to, Vector value) { store_half(to, value); }
+};
+
+// Elements of a row that fill whole vectors.
+INLINE int64_t whole_part(int64_t width) { return width / kLanes * kLanes; }
+
+// Calls `part(Whole{}, at)` for each whole vector of a row, and `part(Half{}, at)` for what is left.
+template <typename Part>
+INLINE void each_vector(int64_t width, Part part) {
+  const int64_t whole = whole_part(width);
+  for (int64_t at = 0; at < whole; at += kLanes) part(Whole{}, at);
+  if (whole < width) part(Half{}, whole);
 }
 
 INLINE Vector all(float value) { return value - Vector{}; }
@@ -139,10 +173,10 @@ INLINE Vector exponential(Vector x) {
 
 INLINE float inverse_root(const float* input, int64_t width, float eps) {
   Vector squares = {};
-  for (int64_t at = 0; at < width; at += kLanes) {
-    const Vector value = load(input + at);
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    const Vector value = part.read(input + at);
     squares += value * value;
-  }
+  });
   return 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(width) + eps);
 }
 

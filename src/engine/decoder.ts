@@ -46,7 +46,7 @@ export type Decoder = {
   /** int64 [heads + keyValueHeads]: 0 for each query head, then 1 for each key head. */
   readonly headKinds: Tensor;
   /**
-   * Whether it runs on the addon's own kernels: float32 on the CPU, sizes that fill whole vectors. In sampling a row's bits
+   * Whether it runs on the addon's own kernels: float32 on the CPU, sizes that fill vectors or halves of them. In sampling a row's bits
    * then depend on its own sequence alone: not on the batch, on how the sequence was cut into passes, nor on the threads.
    */
   readonly hasKernels: boolean;
@@ -94,8 +94,8 @@ export function createDecoder(config: ModelConfig, weights: ReadonlyMap<string, 
   });
 }
 
-/** Vectors of the kernels hold this many elements. */
-const lanes = 16;
+/** Half a vector of the kernels holds this many elements. */
+const halfLanes = 8;
 
 /** Whether a decoder of these sizes would run on the addon's kernels. */
 export function runsOnKernels(
@@ -103,7 +103,7 @@ export function runsOnKernels(
   { dtype, device }: { readonly dtype: DType; readonly device: Device },
 ): boolean {
   const sizes = [hiddenSize, intermediateSize, headDim];
-  return dtype === 'float32' && device === 'cpu' && sizes.every((size) => size % lanes === 0);
+  return dtype === 'float32' && device === 'cpu' && sizes.every((size) => size % halfLanes === 0);
 }
 
 function headKindsOf(config: ModelConfig): number[] {

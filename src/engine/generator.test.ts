@@ -1,11 +1,12 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { tinyAdapter, tinyDecoder, tinyTokens } from '../../test/support/tiny-decoder.ts';
 import { noGrad } from './autograd.ts';
-import { disposeDecoder } from './decoder.ts';
+import { type Decoder, disposeDecoder } from './decoder.ts';
 import type { Generated, GenerationRequest, SequenceGenerator } from './generation.ts';
 import { createGenerator } from './generator.ts';
 import type { Adapter } from './lora.ts';
 import { disposeAdapter } from './lora.ts';
+import type { ModelConfig } from './model-config.ts';
 import { describeEngine, setThreads } from './native.ts';
 import { PaddedGenerator } from './padded-generator.ts';
 import { RowGenerator } from './row-generator.ts';
@@ -14,18 +15,34 @@ import { liveTensors } from './tensor.ts';
 import { tokenLogprobs } from './token-logprobs.ts';
 
 const liveAtStart = liveTensors();
-const decoder = tinyDecoder();
-const adapters = [0, 1, 2].map((seed) => tinyAdapter(decoder, { seed, rank: 4 + 4 * (seed % 2) }));
+
+type Model = { readonly decoder: Decoder; readonly adapters: readonly Adapter[] };
+
+function makeModel(changes: Partial<ModelConfig> = {}): Model {
+  const decoder = tinyDecoder(changes);
+  const adapters = [0, 1, 2].map((seed) =>
+    tinyAdapter(decoder, { seed, rank: 4 + 4 * (seed % 2) }),
+  );
+  return { decoder, adapters };
+}
+
+const whole = makeModel();
+const { decoder, adapters } = whole;
+// Sizes that leave half a vector, and heads that are no more.
+const half = makeModel({ hiddenSize: 72, intermediateSize: 104, headDim: 24 });
+const narrow = makeModel({ hiddenSize: 24, intermediateSize: 40, headDim: 8 });
 
 afterAll(() => {
-  for (const adapter of adapters) disposeAdapter(adapter);
-  disposeDecoder(decoder);
+  for (const model of [whole, half, narrow]) {
+    for (const adapter of model.adapters) disposeAdapter(adapter);
+    disposeDecoder(model.decoder);
+  }
   expect(liveTensors()).toBe(liveAtStart);
 });
 
 /** Requests of many lengths, rules and adapters; the same index always gives the same request. */
-function request(index: number): GenerationRequest {
-  const adapter: Adapter | undefined = adapters[index % 4];
+function request(index: number, model = whole): GenerationRequest {
+  const adapter: Adapter | undefined = model.adapters[index % 4];
   return {
     prompt: tinyTokens(5 + ((index * 29) % 90), index),
     maxTokens: 10 + ((index * 7) % 40),
@@ -38,20 +55,26 @@ function request(index: number): GenerationRequest {
   };
 }
 
-type Make = () => SequenceGenerator;
+type Source = { readonly model: Model; readonly make: () => SequenceGenerator };
 
-const makeRows: Make = () => createGenerator(decoder);
-const makePadded: Make = () => new PaddedGenerator(decoder);
+function rowsOf(model: Model): Source {
+  return { model, make: () => createGenerator(model.decoder) };
+}
+
+function paddedOf(model: Model): Source {
+  return { model, make: () => new PaddedGenerator(model.decoder) };
+}
 
 /** Runs requests together; `late` ones join after eight steps. */
 function run(
   first: readonly number[],
   late: readonly number[] = [],
-  make: Make = makeRows,
+  source = rowsOf(whole),
 ): ReadonlyMap<number, Generated> {
-  const generator = make();
+  const generator = source.make();
   const indexOfId = new Map<number, number>();
-  const submit = (index: number) => indexOfId.set(generator.submit(request(index)), index);
+  const submit = (index: number) =>
+    indexOfId.set(generator.submit(request(index, source.model)), index);
   const results = new Map<number, Generated>();
   first.forEach(submit);
   for (let step = 1; generator.pending > 0; step++) {
@@ -69,7 +92,8 @@ function range(count: number, from = 0): number[] {
 function trainerLogprobs(
   index: number,
   tokens: Int32Array,
-  adapter = request(index).adapter,
+  model = whole,
+  adapter = request(index, model).adapter,
 ): Float32Array {
   const { prompt } = request(index);
   const sequence = Int32Array.from([...prompt, ...tokens]);
@@ -78,7 +102,9 @@ function trainerLogprobs(
     target: sequence.slice(1),
     ...(adapter && { adapter }),
   };
-  const all = noGrad(() => tidy(() => tokenLogprobs(decoder, [row]).logprobs.toFloat32Array()));
+  const all = noGrad(() =>
+    tidy(() => tokenLogprobs(model.decoder, [row]).logprobs.toFloat32Array()),
+  );
   return all.slice(prompt.length - 1);
 }
 
@@ -88,17 +114,21 @@ function largestDifference(left: Float32Array, right: Float32Array): number {
 }
 
 it('is made by rows that stand for themselves where the decoder allows it', () => {
-  expect(createGenerator(decoder)).toBeInstanceOf(RowGenerator);
-  const odd = tinyDecoder({ headDim: 24 });
+  for (const model of [whole, half, narrow]) {
+    expect(createGenerator(model.decoder)).toBeInstanceOf(RowGenerator);
+  }
+  const odd = tinyDecoder({ headDim: 20 });
   expect(createGenerator(odd)).toBeInstanceOf(PaddedGenerator);
   disposeDecoder(odd);
 });
 
 describe.each([
-  ['of rows', makeRows],
-  ['of padded batches', makePadded],
-] as const)('a sequence %s', (_name, make) => {
-  const alone = new Map(range(12).map((index) => [index, run([index], [], make).get(index)]));
+  ['of rows', rowsOf(whole)],
+  ['of rows with half a vector at the end', rowsOf(half)],
+  ['of rows with heads of half a vector', rowsOf(narrow)],
+  ['of padded batches', paddedOf(whole)],
+] as const)('a sequence %s', (_name, source) => {
+  const alone = new Map(range(12).map((index) => [index, run([index], [], source).get(index)]));
 
   // Bit-identical: resume depends on it. Each composition holds all or some of rows 0–11 among others.
   it.each([
@@ -112,7 +142,7 @@ describe.each([
   ] as const)('has the same bits %s', (_, first, late) => {
     for (const threads of [1, 2]) {
       setThreads(threads);
-      const together = run(first, late, make);
+      const together = run(first, late, source);
       for (const [index, expected] of alone) {
         const result = together.get(index);
         if (result === undefined) continue;
@@ -124,8 +154,9 @@ describe.each([
   });
 
   it('carries the log-probs that the trainer computes', () => {
-    for (const [index, result] of run(range(24), [], make)) {
-      const difference = largestDifference(result.logprobs, trainerLogprobs(index, result.tokens));
+    for (const [index, result] of run(range(24), [], source)) {
+      const expected = trainerLogprobs(index, result.tokens, source.model);
+      const difference = largestDifference(result.logprobs, expected);
       expect(difference).toBeLessThan(1e-5);
     }
   });
@@ -135,7 +166,7 @@ describe('a generated sequence', () => {
   it('shows when the trainer has another adapter', () => {
     const result = run([1]).get(1) as Generated;
     expect(request(1).adapter).toBe(adapters[1]);
-    const swapped = trainerLogprobs(1, result.tokens, adapters[2]);
+    const swapped = trainerLogprobs(1, result.tokens, whole, adapters[2]);
     expect(largestDifference(result.logprobs, swapped)).toBeGreaterThan(0.01);
   });
 
@@ -171,12 +202,12 @@ describe('a generated sequence', () => {
 });
 
 describe.each([
-  ['of rows', makeRows],
-  ['of padded batches', makePadded],
-] as const)('the generator %s', (_name, make) => {
+  ['of rows', rowsOf(whole)],
+  ['of padded batches', paddedOf(whole)],
+] as const)('the generator %s', (_name, source) => {
   it('forgets cancelled requests, waiting or under way, without touching the others', () => {
-    const expected = run([4], [], make).get(4);
-    const generator = make();
+    const expected = run([4], [], source).get(4);
+    const generator = source.make();
     const ids = [3, 4, 6].map((index) => generator.submit(request(index)));
     const waiting = generator.submit(request(7));
     generator.cancel(waiting);
@@ -191,10 +222,10 @@ describe.each([
   });
 
   it('frees every tensor, also when requests are dropped', () => {
-    run([0], [], make);
+    run([0], [], source);
     const before = liveTensors();
-    run(range(20), [], make);
-    const generator = make();
+    run(range(20), [], source);
+    const generator = source.make();
     for (const index of range(10)) generator.submit(request(index));
     for (let step = 0; step < 6; step++) generator.step();
     generator.dispose();

@@ -159,17 +159,29 @@ describe('packed rows', () => {
 });
 
 describe('positions that nobody wants', () => {
+  const halfDecoder = tinyDecoder({ hiddenSize: 72, intermediateSize: 104, headDim: 24 });
+  const halfAdapter = tinyAdapter(halfDecoder, { seed: 1 });
+
+  afterAll(() => {
+    disposeAdapter(halfAdapter);
+    disposeDecoder(halfDecoder);
+  });
+
   /** Gradients from slopes on the last three positions of each row; the others are left out, or wanted and without a slope. */
-  function gradientsFrom(others: 'left out' | 'without a slope', options: ScoringOptions = {}) {
+  function gradientsFrom(
+    others: 'left out' | 'without a slope',
+    options: ScoringOptions = {},
+    model = { decoder, adapter },
+  ) {
     const rows = [90, 70, 40].map((length, seed): ScoredRow => {
       const wanted = Float32Array.from({ length }, (_, at) => (at < length - 3 ? 0 : 1));
-      const row = rowOf(length, seed, adapter);
+      const row = rowOf(length, seed, model.adapter);
       return others === 'left out' ? { ...row, wanted } : row;
     });
-    const parameters = adapterParameters(adapter);
+    const parameters = adapterParameters(model.adapter);
     const optimizer = new AdamW(parameters);
     const gradients = tidy(() => {
-      const scored = tokenLogprobs(decoder, rows, options);
+      const scored = tokenLogprobs(model.decoder, rows, options);
       const slopes = scored.positions.flatMap((positions, row) =>
         positions.map((at) => (at < (rows[row]?.input.length ?? 0) - 3 ? 0 : Math.cos(at))),
       );
@@ -183,6 +195,13 @@ describe('positions that nobody wants', () => {
 
   it('are left out of the last layer without changing a bit of any gradient', () => {
     expect(gradientsFrom('left out')).toEqual(gradientsFrom('without a slope'));
+  });
+
+  it('are left out without a change where sizes leave half a vector, too', () => {
+    const model = { decoder: halfDecoder, adapter: halfAdapter };
+    expect(gradientsFrom('left out', {}, model)).toEqual(
+      gradientsFrom('without a slope', {}, model),
+    );
   });
 
   it('are left out of a checkpointed pass, too', () => {

@@ -6,13 +6,13 @@ import { Tensor } from './tensor.ts';
 /**
  * x / √(mean(x²) + eps) · gain over the last axis.
  *
- * @param input float32 on the CPU, [rows, width]; width a multiple of 16
+ * @param input float32 on the CPU, [rows, width]; width a multiple of 8
  */
 export function tracedNorm(input: Tensor, gain: Tensor, eps: number): Tensor {
   return new Tensor(callNative('tracedNorm', input.handle, gain.handle, eps));
 }
 
-/** silu(gate) · up of `gateUp` [rows, 2 · width], float32 on the CPU; width a multiple of 16. */
+/** silu(gate) · up of `gateUp` [rows, 2 · width], float32 on the CPU; width a multiple of 8. */
 export function tracedGate(gateUp: Tensor): Tensor {
   return new Tensor(callNative('tracedGate', gateUp.handle));
 }
@@ -29,7 +29,7 @@ export type HeadsPlan = {
 /**
  * Norms and rotates queries and keys.
  *
- * @param qkv float32 on the CPU, [rows, (heads + 2 · keyValueHeads) · headDim]; headDim a multiple of 16
+ * @param qkv float32 on the CPU, [rows, (heads + 2 · keyValueHeads) · headDim]; headDim a multiple of 8
  * @returns query, key and value, each [rows, heads, headDim]: keys and values stand once for each query that sees them
  */
 export function tracedHeads(

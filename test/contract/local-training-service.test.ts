@@ -3,11 +3,15 @@ import { contractModel } from './contract-model.ts';
 import { describeTrainingService } from './training-service.ts';
 import { describeTrainingLosses } from './training-service-losses.ts';
 
-const local = {
-  create: () => createLocalTrainingService({ model: contractModel, seed: 7, microBatchTokens: 16 }),
-  vocabSize: contractModel.vocabSize,
-  maxPositions: contractModel.maxPositions,
-};
+const { vocabSize, maxPositions } = contractModel;
 
-describeTrainingService('the local service', local);
-describeTrainingLosses('the local service', local);
+function localWith(headDim: number) {
+  const model = { ...contractModel, headDim };
+  const create = () => createLocalTrainingService({ model, seed: 7, microBatchTokens: 16 });
+  return { create, vocabSize, maxPositions };
+}
+
+describeTrainingService('the local service', localWith(contractModel.headDim));
+describeTrainingLosses('the local service', localWith(contractModel.headDim));
+// Heads that no kernel takes.
+describeTrainingService('the local service on libtorch alone', localWith(4));

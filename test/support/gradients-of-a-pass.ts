@@ -1,22 +1,24 @@
-/** Prints what the tiny decoder scores a few rows with, and the gradients of all its weights and an adapter's, as JSON. */
+/**
+ * Prints what a tiny decoder scores a few rows with, and the gradients of all its weights and an adapter's, as JSON.
+ * Arguments: its sizes as JSON; `composed` for libtorch's operators, as where the kernels cannot run.
+ */
 import { gradOf } from '../../src/engine/autograd.ts';
 import { trainDecoder } from '../../src/engine/decoder.ts';
 import { adapterParameters } from '../../src/engine/lora.ts';
 import { tokenLogprobs } from '../../src/engine/token-logprobs.ts';
 import { tinyAdapter, tinyDecoder, tinyTokens } from './tiny-decoder.ts';
 
-// A vocabulary and a number of tokens that fill no whole vectors or blocks, and half a head that is half a vector.
+// A vocabulary and a number of tokens that fill no whole vectors or blocks.
 const vocabSize = 90;
-const sizes = { hiddenSize: 32, intermediateSize: 48, headDim: 16, layers: 1 };
-const decoder = tinyDecoder({ vocabSize, ...sizes });
+const [sizes = '{}', path] = process.argv.slice(2);
+const decoder = tinyDecoder({ vocabSize, layers: 1, ...JSON.parse(sizes) });
 const adapter = tinyAdapter(decoder, { seed: 1 });
 const parameters = new Map([...trainDecoder(decoder), ...adapterParameters(adapter)]);
 const rows = [9, 40, 40, 1].map((length, seed) => {
   const tokens = tinyTokens(length + 1, seed, vocabSize);
   return { input: tokens.slice(0, -1), target: tokens.slice(1), adapter };
 });
-// `composed`: libtorch's operators, as where the kernels cannot run.
-const scorer = process.argv[2] === 'composed' ? { ...decoder, hasKernels: false } : decoder;
+const scorer = path === 'composed' ? { ...decoder, hasKernels: false } : decoder;
 const scored = tokenLogprobs(scorer, rows, { entropy: 'gradient' });
 const numbers: Record<string, readonly number[]> = {
   logprobs: [...scored.logprobs.toFloat32Array()],
