@@ -221,15 +221,24 @@ at::Tensor tensor_or_none(const Call& call, size_t index) {
   return handle == 0 ? at::Tensor() : tensors().get(handle);
 }
 
-// (input, weight, bias or 0, residual or 0) -> handle
-napi_value row_linear(const Call& call) {
-  return hold(call.env, linear_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), tensor_or_none(call, 3)));
+// [start, count, a, b, spans, scale] for each run, one after another
+std::vector<LoraRun> lora_runs(const Call& call, size_t index) {
+  constexpr uint32_t kFacts = 6;
+  const napi_value list = call.values[index];
+  const uint32_t length = array_length(call.env, list);
+  std::vector<LoraRun> runs;
+  for (uint32_t at = 0; at + kFacts <= length; at += kFacts) {
+    const auto integer = [&](uint32_t fact) { return to_int(call.env, element(call.env, list, at + fact)); };
+    const auto tensor = [&](uint32_t fact) { return tensors().get(integer(fact)); };
+    runs.push_back({integer(0), integer(1), tensor(2), tensor(3), tensor(4), to_double(call.env, element(call.env, list, at + 5))});
+  }
+  return runs;
 }
 
-// (output, inner, scale, b, spans): adds to the output.
-napi_value row_low_rank(const Call& call) {
-  low_rank_rows(call.tensor(0), call.tensor(1), to_double(call.env, call.values[2]), call.tensor(3), call.tensor(4));
-  return nullptr;
+// (input, weight, bias or 0, residual or 0, runs) -> handle
+napi_value row_linear(const Call& call) {
+  return hold(call.env, linear_rows(call.tensor(0), call.tensor(1), tensor_or_none(call, 2), tensor_or_none(call, 3),
+                                    lora_runs(call, 4)));
 }
 
 // (input, gain, eps) -> handle
@@ -342,7 +351,6 @@ constexpr Export kExports[] = {
     {"buildDescription", build_description},
     {"cudaDevices", cuda_devices},
     {"rowLinear", row_linear},
-    {"rowLowRank", row_low_rank},
     {"rowNorm", row_norm},
     {"rowGate", row_gate},
     {"rowAttend", row_attend},

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 #include "tensor-table.h"
@@ -61,9 +62,47 @@ inline kernels::Linear rows_of(kernels::Linear job, int64_t begin, int64_t end) 
   return job;
 }
 
+// Rows `start` to `start + count` of a product, to which an adapter adds scale · (input · aᵀ) · b.
+struct LoraRun {
+  int64_t start, count;
+  at::Tensor a;      // [rank, inputs]
+  at::Tensor b;      // [rank, outputs], of which all but `spans` is 0
+  at::Tensor spans;  // int64 [rank, 2]
+  double scale;
+};
+
+inline kernels::LowRank low_rank_of(const LoraRun& run, const at::Tensor& inner, float* output, int64_t outputs) {
+  const int64_t rank = run.b.size(0);
+  const kernels::LowRank job{floats(inner, "inner", run.count * rank),
+                             static_cast<float>(run.scale),
+                             floats(run.b, "b", rank * outputs),
+                             indices(run.spans, "spans", 2 * rank),
+                             output + run.start * outputs,
+                             run.count, rank, outputs};
+  for (int64_t r = 0; r < rank; r++) {
+    const int64_t from = job.spans[2 * r], to = job.spans[2 * r + 1];
+    check_lanes("the first output of a span", from);
+    check_lanes("the end of a span", to);
+    if (from < 0 || to < from || to > outputs) {
+      throw std::runtime_error("a span of outputs " + std::to_string(from) + " to " + std::to_string(to) +
+                               " is outside the " + std::to_string(outputs));
+    }
+  }
+  return job;
+}
+
+// What is left of the job between the rows `begin` and `end` of the product; `start` is the product's row of its first.
+inline kernels::LowRank rows_of(kernels::LowRank job, int64_t start, int64_t begin, int64_t end) {
+  const int64_t first = std::max(begin, start), last = std::min(end, start + job.rows);
+  job.rows = std::max<int64_t>(0, last - first);
+  job.inner += (first - start) * job.rank;
+  job.output += (first - start) * job.outputs;
+  return job;
+}
+
 // input [rows, inputs], weight [outputs, inputs], bias [outputs] and residual [rows, outputs] or undefined
 inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                             const at::Tensor& residual) {
+                             const at::Tensor& residual, const std::vector<LoraRun>& runs = {}) {
   const int64_t rows = input.size(0), inputs = weight.size(1), outputs = weight.size(0);
   check_lanes("the number of inputs", inputs);
   at::Tensor output = at::empty({rows, outputs}, input.options());
@@ -73,38 +112,25 @@ inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight,
                             floats_or_null(residual, "residual", rows * outputs),
                             output.data_ptr<float>(),
                             rows, inputs, outputs};
-  if (rows <= outputs) {
-    spread(outputs, rows * inputs, 4, [&](int64_t begin, int64_t end) { kernels::table().linear(job, begin, end); });
-    return output;
+  std::vector<at::Tensor> inners;
+  std::vector<kernels::LowRank> shares;
+  for (const LoraRun& run : runs) {
+    inners.push_back(linear_rows(input.narrow(0, run.start, run.count), run.a, at::Tensor(), at::Tensor()));
+    shares.push_back(low_rank_of(run, inners.back(), job.output, outputs));
   }
-  spread(rows, outputs * inputs, 4, [&](int64_t begin, int64_t end) {
-    kernels::table().linear(rows_of(job, begin, end), 0, outputs);
-  });
-  return output;
-}
-
-// output [rows, outputs] += inner [rows, rank] · scale · b [rank, outputs], of which all but `spans` int64 [rank, 2] is 0
-inline void low_rank_rows(const at::Tensor& output, const at::Tensor& inner, double scale, const at::Tensor& b,
-                         const at::Tensor& spans) {
-  const int64_t rows = inner.size(0), rank = b.size(0), outputs = b.size(1);
-  const kernels::LowRank job{floats(inner, "inner", rows * rank),
-                             static_cast<float>(scale),
-                             floats(b, "b", rank * outputs),
-                             indices(spans, "spans", 2 * rank),
-                             floats(output, "output", rows * outputs),
-                             rows, rank, outputs};
-  int64_t cost = 0;
-  for (int64_t r = 0; r < rank; r++) {
-    const int64_t from = job.spans[2 * r], to = job.spans[2 * r + 1];
-    check_lanes("the first output of a span", from);
-    check_lanes("the end of a span", to);
-    if (from < 0 || to < from || to > outputs) {
-      throw std::runtime_error("a span of outputs " + std::to_string(from) + " to " + std::to_string(to) +
-                               " is outside the " + std::to_string(outputs));
+  // The adapters' share comes while what it is added to is still near.
+  const auto part = [&](int64_t row, int64_t last_row, int64_t column, int64_t last_column) {
+    kernels::table().linear(rows_of(job, row, last_row), column, last_column);
+    for (size_t index = 0; index < shares.size(); index++) {
+      kernels::table().low_rank(rows_of(shares[index], runs[index].start, row, last_row), column, last_column);
     }
-    cost += to - from;
+  };
+  if (rows <= outputs) {
+    spread(outputs, rows * inputs, kernels::kLanes, [&](int64_t begin, int64_t end) { part(0, rows, begin, end); });
+  } else {
+    spread(rows, outputs * inputs, 4, [&](int64_t begin, int64_t end) { part(begin, end, 0, outputs); });
   }
-  spread(rows, cost, 4, [&](int64_t begin, int64_t end) { kernels::table().low_rank(job, begin, end); });
+  return output;
 }
 
 inline at::Tensor norm_rows(const at::Tensor& input, const at::Tensor& gain, double eps) {

@@ -51,22 +51,6 @@ INLINE void gate_back_part(const GatingGradient& job, int64_t begin, int64_t end
   }
 }
 
-// A few elements of both halves of a head, as many as `Any` holds; the pointers are to those of the first half.
-template <typename Any>
-INLINE void rotate_some(const float* head, const float* cosines, const float* sines, int64_t half, float* output) {
-  const Any low = load_as<Any>(head), high = load_as<Any>(head + half);
-  store(output, low * load_as<Any>(cosines) + high * load_as<Any>(sines));
-  store(output + half, high * load_as<Any>(cosines + half) + low * load_as<Any>(sines + half));
-}
-
-// Half a head fills octets, or leaves a quad.
-INLINE void rotate_head(const float* head, const float* cosines, const float* sines, int64_t width, float* output) {
-  const int64_t half = width / 2;
-  int64_t at = 0;
-  for (; at + 8 <= half; at += 8) rotate_some<Octet>(head + at, cosines + at, sines + at, half, output + at);
-  if (at < half) rotate_some<Quad>(head + at, cosines + at, sines + at, half, output + at);
-}
-
 // The transpose of `rotate_some`.
 template <typename Any>
 INLINE void rotate_some_back(const float* gradient, const float* cosines, const float* sines, int64_t half, float* output) {
@@ -80,13 +64,6 @@ INLINE void rotate_back(const float* gradient, const float* cosines, const float
   int64_t at = 0;
   for (; at + 8 <= half; at += 8) rotate_some_back<Octet>(gradient + at, cosines + at, sines + at, half, output + at);
   if (at < half) rotate_some_back<Quad>(gradient + at, cosines + at, sines + at, half, output + at);
-}
-
-INLINE void norm_head(const float* head, const float* gain, int64_t width, float eps, float* output) {
-  const float factor = inverse_root(head, width, eps);
-  each_vector(width, [&](auto part, int64_t at) INLINED {
-    part.write(output + at, part.read(head + at) * factor * part.read(gain + at));
-  });
 }
 
 INLINE void copy_head(const float* from, int64_t width, float* to) {
@@ -103,7 +80,7 @@ INLINE void split_row(const Splitting& job, int64_t row, float* normed) {
     float* output = is_key ? job.key + (row * from.heads + shared * group) * width : job.query + (row * from.heads + head) * width;
     const float* input = heads + head * width;
     if (from.gains != nullptr) {
-      norm_head(input, from.gains + (is_key ? width : 0), width, from.eps, normed);
+      norm_row(input, from.gains + (is_key ? width : 0), width, from.eps, normed);
       input = normed;
     }
     rotate_head(input, from.cosines + row * width, from.sines + row * width, width, output);

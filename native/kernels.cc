@@ -15,6 +15,9 @@ namespace {
 constexpr int64_t kInputBlock = 1024;
 // Rows whose block of inputs stays in the second-level cache while all weights pass by.
 constexpr int64_t kRowBlock = 96;
+// Of those, rows whose inputs stay in the first-level cache while weights of so many outputs pass by, from the second.
+constexpr int64_t kNearRows = 16;
+constexpr int64_t kNearOutputs = 64;
 
 template <typename Part, int Rows, int Columns>
 INLINE void add_products(const float* input, const float* weight, int64_t stride, Vector* held) {
@@ -114,9 +117,13 @@ INLINE void linear_block(const Linear& job, int64_t row, int64_t rows, int64_t i
 template <int Tile>
 INLINE void linear_part(const Linear& job, int64_t begin, int64_t end) {
   for (int64_t row = 0; row < job.rows; row += kRowBlock) {
-    const int64_t rows = std::min(kRowBlock, job.rows - row);
+    const int64_t last = std::min(row + kRowBlock, job.rows);
     for (int64_t input = 0; input < job.inputs; input += kInputBlock) {
-      linear_block<Tile>(job, row, rows, input, begin, end);
+      for (int64_t column = begin; column < end; column += kNearOutputs) {
+        for (int64_t near = row; near < last; near += kNearRows) {
+          linear_block<Tile>(job, near, std::min(kNearRows, last - near), input, column, std::min(end, column + kNearOutputs));
+        }
+      }
     }
   }
 }
@@ -160,41 +167,37 @@ INLINE void low_rank_tile(const LowRank& job, const Band& band, int64_t row, int
 }
 
 template <int Tile>
-INLINE void low_rank_row(const LowRank& job, const Band& band, int64_t row, int64_t rows, int64_t column) {
-  int64_t at = row;
-  for (; at + Tile <= row + rows; at += Tile) low_rank_tile<Tile, Tile>(job, band, at, column);
-  for (; at < row + rows; at++) low_rank_tile<1, Tile>(job, band, at, column);
+INLINE void low_rank_columns(const LowRank& job, const Band& band, int64_t column) {
+  int64_t row = 0;
+  for (; row + Tile <= job.rows; row += Tile) low_rank_tile<Tile, Tile>(job, band, row, column);
+  for (; row < job.rows; row++) low_rank_tile<1, Tile>(job, band, row, column);
 }
 
 template <int Tile>
 INLINE void low_rank_part(const LowRank& job, int64_t begin, int64_t end) {
   for (int64_t first = 0; first < job.rank;) {
     const Band band = band_at(job, first);
-    int64_t column = band.from;
-    for (; column + Tile * kLanes <= band.to; column += Tile * kLanes) low_rank_row<Tile>(job, band, begin, end - begin, column);
-    for (; column + kLanes <= band.to; column += kLanes) {
-      for (int64_t row = begin; row < end; row++) low_rank_tile<1, 1>(job, band, row, column);
+    const int64_t to = std::min(band.to, end);
+    int64_t column = std::max(band.from, begin);
+    for (; column + Tile * kLanes <= to; column += Tile * kLanes) low_rank_columns<Tile>(job, band, column);
+    for (; column + kLanes <= to; column += kLanes) {
+      for (int64_t row = 0; row < job.rows; row++) low_rank_tile<1, 1>(job, band, row, column);
     }
-    for (int64_t row = begin; row < end && column < band.to; row++) low_rank_tile<1, 1, Half>(job, band, row, column);
+    for (int64_t row = 0; row < job.rows && column < to; row++) low_rank_tile<1, 1, Half>(job, band, row, column);
     first = band.last;
   }
 }
 
 INLINE void norm_part(const Norm& job, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
-    const float* input = job.input + row * job.width;
-    const float factor = inverse_root(input, job.width, job.eps);
-    float* output = job.output + row * job.width;
-    each_vector(job.width, [&](auto part, int64_t at) INLINED {
-      part.write(output + at, part.read(input + at) * factor * part.read(job.gain + at));
-    });
+    const int64_t at = row * job.width;
+    norm_row(job.input + at, job.gain, job.width, job.eps, job.output + at);
   }
 }
 
 INLINE void place_part(const Placing& job, int64_t begin, int64_t end) {
   const Heads& at = job.at;
-  const int64_t width = at.head_dim, half = width / 2;
-  const int64_t rotated = at.heads + at.key_value_heads;
+  const int64_t width = at.head_dim, rotated = at.heads + at.key_value_heads;
   const int64_t stored = at.key_value_heads * width;
   std::vector<float> head(static_cast<size_t>(width));
   for (int64_t row = begin; row < end; row++) {
@@ -203,16 +206,12 @@ INLINE void place_part(const Placing& job, int64_t begin, int64_t end) {
     const float* sines = job.sines + at.positions[row] * width;
     for (int64_t index = 0; index < rotated; index++) {
       float* own = qkv + index * width;
-      if (job.gains != nullptr) {
-        const float* gain = job.gains + (index < at.heads ? 0 : width);
-        const float factor = inverse_root(own, width, job.eps);
-        for (int64_t i = 0; i < width; i++) own[i] = own[i] * factor * gain[i];
+      if (job.gains == nullptr) {
+        rotate_head(own, cosines, sines, width, own);
+      } else {
+        norm_row(own, job.gains + (index < at.heads ? 0 : width), width, job.eps, head.data());
+        rotate_head(head.data(), cosines, sines, width, own);
       }
-      for (int64_t i = 0; i < half; i++) {
-        head[i] = own[i] * cosines[i] + own[i + half] * sines[i];
-        head[i + half] = own[i + half] * cosines[i + half] + own[i] * sines[i + half];
-      }
-      std::memcpy(own, head.data(), static_cast<size_t>(width) * sizeof(float));
     }
     const int64_t place = at.places[row] * stored;
     const size_t bytes = static_cast<size_t>(stored) * sizeof(float);

@@ -79,7 +79,7 @@ struct Gating {
 /** The kernels for one kind of processor; each does part `begin` to `end` of a job. */
 struct Table {
   void (*linear)(const Linear&, int64_t begin, int64_t end);      // of the outputs
-  void (*low_rank)(const LowRank&, int64_t begin, int64_t end);   // of the rows
+  void (*low_rank)(const LowRank&, int64_t begin, int64_t end);   // of the outputs, in steps of kHalfLanes
   void (*norm)(const Norm&, int64_t begin, int64_t end);          // of the rows
   void (*place)(const Placing&, int64_t begin, int64_t end);      // of the rows
   void (*attend)(const Attention&, int64_t begin, int64_t end);   // of rows · keyValueHeads

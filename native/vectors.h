@@ -180,6 +180,29 @@ INLINE float inverse_root(const float* input, int64_t width, float eps) {
   return 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(width) + eps);
 }
 
+INLINE void norm_row(const float* input, const float* gain, int64_t width, float eps, float* output) {
+  const float factor = inverse_root(input, width, eps);
+  each_vector(width, [&](auto part, int64_t at) INLINED {
+    part.write(output + at, part.read(input + at) * factor * part.read(gain + at));
+  });
+}
+
+// A few elements of both halves of a head, as many as `Any` holds; the pointers are to those of the first half.
+template <typename Any>
+INLINE void rotate_some(const float* head, const float* cosines, const float* sines, int64_t half, float* output) {
+  const Any low = load_as<Any>(head), high = load_as<Any>(head + half);
+  store(output, low * load_as<Any>(cosines) + high * load_as<Any>(sines));
+  store(output + half, high * load_as<Any>(cosines + half) + low * load_as<Any>(sines + half));
+}
+
+// Half a head fills octets, or leaves a quad.
+INLINE void rotate_head(const float* head, const float* cosines, const float* sines, int64_t width, float* output) {
+  const int64_t half = width / 2;
+  int64_t at = 0;
+  for (; at + 8 <= half; at += 8) rotate_some<Octet>(head + at, cosines + at, sines + at, half, output + at);
+  if (at < half) rotate_some<Quad>(head + at, cosines + at, sines + at, half, output + at);
+}
+
 }  // namespace
 
 }  // namespace kernels

@@ -4,7 +4,6 @@ import { aten } from './aten.ts';
 import type { Decoder } from './decoder.ts';
 import { type LinearGroup, scaleOf } from './lora.ts';
 import { callNative } from './native.ts';
-import { narrow } from './ops.ts';
 import { tidy } from './scope.ts';
 import type { SequenceCache } from './sequence-cache.ts';
 import { Tensor } from './tensor.ts';
@@ -49,10 +48,8 @@ function runLayer(
   const layer = decoder.layers[index] as Layer;
   const eps = decoder.config.rmsNormEps;
   const project = (group: LinearGroup, input: Tensor, residual?: Tensor): Tensor => {
-    const { weight, bias } = layer.linears[group];
-    const output = rowLinear(input, weight, bias, residual);
-    for (const run of rows.lora) addLowRank(output, input, run, { layer: index, group });
-    return output;
+    const product = { ...layer.linears[group], input, residual };
+    return rowLinear(product, loraOf(rows.lora, { layer: index, group }));
   };
   const qkv = project('qkv', rowNorm(hidden, layer.inputNorm, eps));
   const { keys, values } = cache.store(index);
@@ -68,33 +65,41 @@ function runLayer(
   return project('down', new Tensor(callNative('rowGate', gateUp.handle)), middle);
 }
 
-function rowLinear(input: Tensor, weight: Tensor, bias?: Tensor, residual?: Tensor): Tensor {
+type Product = {
+  readonly input: Tensor;
+  readonly weight: Tensor;
+  readonly bias?: Tensor | undefined;
+  readonly residual?: Tensor | undefined;
+};
+
+/** @param lora of the rows' adapters, as `lora_runs` of the addon reads it */
+function rowLinear(
+  { input, weight, bias, residual }: Product,
+  lora: readonly number[] = [],
+): Tensor {
   const added = [bias?.handle ?? 0, residual?.handle ?? 0] as const;
-  return new Tensor(callNative('rowLinear', input.handle, weight.handle, ...added));
+  return new Tensor(callNative('rowLinear', input.handle, weight.handle, ...added, lora));
 }
 
 function rowNorm(input: Tensor, gain: Tensor, eps: number): Tensor {
   return new Tensor(callNative('rowNorm', input.handle, gain.handle, eps));
 }
 
-function addLowRank(
-  output: Tensor,
-  input: Tensor,
-  { bank, start, count }: AdapterRun,
-  place: { readonly layer: number; readonly group: LinearGroup },
-): void {
-  const lora = bank.layers[place.layer]?.[place.group];
-  if (lora === undefined) return;
-  const rowsOf = (all: Tensor): Tensor =>
-    count === all.shape[0] ? all : narrow(all, 0, start, count);
-  const inner = rowLinear(rowsOf(input), lora.a);
-  const scale = scaleOf(bank);
-  const { b, spans } = lora;
-  callNative('rowLowRank', rowsOf(output).handle, inner.handle, scale, b.handle, spans.handle);
+/** What the rows' adapters add to a group of a layer: start, count, a, b, spans and scale for each run. */
+function loraOf(
+  runs: readonly AdapterRun[],
+  { layer, group }: { readonly layer: number; readonly group: LinearGroup },
+): readonly number[] {
+  return runs.flatMap(({ bank, start, count }) => {
+    const lora = bank.layers[layer]?.[group];
+    if (lora === undefined) return [];
+    const { a, b, spans } = lora;
+    return [start, count, a.handle, b.handle, spans.handle, scaleOf(bank)];
+  });
 }
 
 /** Scores of the next token, with the same bits for a row whatever the others are: float32 [rows, vocabSize]. */
 export function rowLogits(decoder: Decoder, hidden: Tensor): Tensor {
   const normed = rowNorm(hidden, decoder.finalNorm, decoder.config.rmsNormEps);
-  return rowLinear(normed, decoder.head);
+  return rowLinear({ input: normed, weight: decoder.head });
 }

@@ -61,14 +61,12 @@ type Addon = {
   readonly buildDescription: () => string;
   readonly cudaDevices: () => number;
   /** native/cached-pass.h: the parts of a forward pass whose rows do not depend on one another. */
-  readonly rowLinear: (input: number, weight: number, bias: number, residual: number) => number;
-  readonly rowLowRank: (
-    output: number,
-    inner: number,
-    scale: number,
-    b: number,
-    spans: number,
-  ) => void;
+  readonly rowLinear: (
+    ...args: [
+      ...base: [input: number, weight: number, bias: number, residual: number],
+      runs: readonly number[],
+    ]
+  ) => number;
   readonly rowNorm: (input: number, gain: number, eps: number) => number;
   readonly rowGate: (gateUp: number) => number;
   readonly rowAttend: (
