@@ -3,7 +3,8 @@
  * `npm run bench:staleness -- --steps 60 --every 10 --latency 4000 --json`
  *
  * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, `--concurrency` at a time: with few a step
- * waits for its turn at the coach, with many for the coach's last word. Trained once for each
+ * waits for its turn at the coach, with many for the coach's last word. With `--slow-plays` every play ends up to so many
+ * milliseconds later than its last action, as if a tool took them. Trained once for each
  * `rollout.maxStalenessSteps` 0, 1 and 2; printed are the seconds of a step (median, without the first, whose plays
  * nothing is ahead of) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
  * runs/bench-staleness and are not done again; `--only` trains some of the arms.
@@ -11,11 +12,13 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunInput } from '../src/config/schema.ts';
+import { createRandom, seedFor } from '../src/random.ts';
 import type { Run } from '../src/run/run-store.ts';
 import type { Coach } from '../src/types/feedback.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
 import { createArithmeticCoach } from '../teams/arithmetic/coach.ts';
 import quickstartRun from '../teams/arithmetic/teamtune.config.ts';
+import { arithmeticTeam } from '../teams/arithmetic-team.ts';
 import { runDirectory, trained } from './support/arms.ts';
 import { type Point, pointsOf } from './support/curves.ts';
 import { root } from './support/places.ts';
@@ -28,6 +31,7 @@ const values = readFlags('staleness', {
   every: { type: 'string', default: '10', help: 'steps between evaluations' },
   latency: { type: 'string', default: '4000', help: 'milliseconds that a verdict takes' },
   concurrency: { type: 'string', default: '64', help: 'verdicts at a time' },
+  'slow-plays': { type: 'string', default: '1', help: 'milliseconds that plays wait at most' },
   only: { type: 'string', help: 'steps ahead, with commas between: 0, 1, 2' },
   json: { type: 'boolean', default: false, help: 'one JSON object last' },
 });
@@ -39,6 +43,7 @@ const [steps, every, latency, concurrency] = (
   number,
   number,
 ];
+const slowest = readCount('staleness', { 'slow-plays': values['slow-plays'] });
 const wants = readChoice('staleness', values.only, arms);
 
 /** What a run came to. */
@@ -51,7 +56,7 @@ type Result = {
 const model = await makeBaseModel(join(root, '.teamtune'), () => undefined);
 const results = new Map<string, Result>();
 for (const arm of arms.filter(wants)) {
-  const name = `ahead-${arm}-steps-${steps}-every-${every}-latency-${latency}-at-once-${concurrency}`;
+  const name = `ahead-${arm}-steps-${steps}-every-${every}-latency-${latency}-at-once-${concurrency}-slow-${slowest}`;
   const directory = runDirectory('bench-staleness', name);
   results.set(arm, await trained(directory, inputOf(Number(arm)), read));
 }
@@ -61,8 +66,9 @@ function inputOf(maxStalenessSteps: number): RunInput {
   return {
     ...quickstartRun,
     name: 'bench-staleness',
+    team: slowTeam(),
     model: { path: model, threads: 1 },
-    coach: slow(createArithmeticCoach()),
+    coach: slowCoach(createArithmeticCoach()),
     coaching: { concurrency },
     rollout: { ...quickstartRun.rollout, tasksPerStep: playsPerStep, maxStalenessSteps },
     training: { steps, keepCheckpoints: 4 },
@@ -70,7 +76,17 @@ function inputOf(maxStalenessSteps: number): RunInput {
   };
 }
 
-function slow(coach: Coach): Coach {
+/** Each task waits as long in every run. */
+function slowTeam(): typeof arithmeticTeam {
+  const play: typeof arithmeticTeam.play = async (task, agents, scene) => {
+    const answer = await arithmeticTeam.play(task, agents, scene);
+    await sleep(slowest * createRandom(seedFor(1, 'slow', task.id)).uniform());
+    return answer;
+  };
+  return { ...arithmeticTeam, play };
+}
+
+function slowCoach(coach: Coach): Coach {
   return {
     ...coach,
     score: async (...asked) => {
