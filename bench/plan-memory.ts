@@ -80,9 +80,10 @@ async function compare(shape: ShapeName, each: Case) {
     ...use,
     ...{ passTokens: tokens, scoredTokens, isCheckpointed },
   });
-  const plannedMiB = totalMemory(plan) / 2 ** 20;
-  const measuredMiB = facts?.takenMiB ?? Number.NaN;
-  return { shape, name, tokens, plannedMiB, measuredMiB, ratio: plannedMiB / measuredMiB };
+  const plannedMiB = Math.round(totalMemory(plan) / 2 ** 20);
+  const measuredMiB = Math.round(facts?.takenMiB ?? Number.NaN);
+  const ratio = Number((plannedMiB / measuredMiB).toFixed(2));
+  return { shape, name, tokens, plannedMiB, measuredMiB, ratio };
 }
 
 const shapes = (values.shape === undefined ? Object.keys(lengths) : [values.shape]) as ShapeName[];
