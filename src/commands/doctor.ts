@@ -85,9 +85,9 @@ function blas(build: string): Finding {
   const name =
     /BLAS_INFO=(\w+)/.exec(build)?.[1] ?? /(MKL|OpenBLAS|Accelerate)/.exec(build)?.[1] ?? 'unknown';
   const found = name === 'mkl' ? 'MKL' : name;
-  if (!/open/i.test(found)) return { what: 'blas', found };
+  if (/mkl|accelerate/i.test(found)) return { what: 'blas', found };
   const advice =
-    'with OpenBLAS a row may have other last bits in another batch, and small products are slower; the pip build of libtorch has MKL';
+    'without MKL a row may have other last bits in another batch, and small products are slower; the pip build of libtorch has MKL';
   return { what: 'blas', found, advice };
 }
 

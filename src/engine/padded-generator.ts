@@ -36,7 +36,7 @@ type Composition = {
  * The generator of any device and dtype: one `step` is one prefill or one token for every row.
  *
  * A sequence's tokens and log-probabilities are bit-identical whatever else is in the batch (same machine, same number
- * of threads): every row keeps its own slot from position 0, shapes are padded to fixed multiples, and chance comes
+ * of threads, MKL; another library's products may round otherwise): every row keeps its own slot from position 0, shapes are padded to fixed multiples, and chance comes
  * from the row's seed and position alone.
  */
 export class PaddedGenerator implements SequenceGenerator {
