@@ -226,8 +226,9 @@ std::vector<LoraRun> lora_runs(const Call& call, size_t index) {
   constexpr uint32_t kFacts = 6;
   const napi_value list = call.values[index];
   const uint32_t length = array_length(call.env, list);
+  if (length % kFacts != 0) throw std::runtime_error("expected 6 facts for each run, got " + std::to_string(length) + " in all");
   std::vector<LoraRun> runs;
-  for (uint32_t at = 0; at + kFacts <= length; at += kFacts) {
+  for (uint32_t at = 0; at < length; at += kFacts) {
     const auto integer = [&](uint32_t fact) { return to_int(call.env, element(call.env, list, at + fact)); };
     const auto tensor = [&](uint32_t fact) { return tensors().get(integer(fact)); };
     runs.push_back({integer(0), integer(1), tensor(2), tensor(3), tensor(4), to_double(call.env, element(call.env, list, at + 5))});

@@ -115,6 +115,10 @@ inline at::Tensor linear_rows(const at::Tensor& input, const at::Tensor& weight,
   std::vector<at::Tensor> inners;
   std::vector<kernels::LowRank> shares;
   for (const LoraRun& run : runs) {
+    if (run.start < 0 || run.count < 0 || run.start + run.count > rows) {
+      throw std::runtime_error("a run of " + std::to_string(run.count) + " rows from " + std::to_string(run.start) +
+                               " on is outside the " + std::to_string(rows));
+    }
     inners.push_back(linear_rows(input.narrow(0, run.start, run.count), run.a, at::Tensor(), at::Tensor()));
     shares.push_back(low_rank_of(run, inners.back(), job.output, outputs));
   }

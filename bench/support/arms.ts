@@ -65,7 +65,18 @@ export async function trained<Result>(
     await runTraining(benchConfig(input), { directory, resume, watch: unwatched });
     process.stderr.write(`${directory}: ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
   }
+  refuseOtherBase(directory, input);
   return readRun(directory, read);
+}
+
+/** @throws Error where the run kept there is of another base: its task or its recipe was another one */
+function refuseOtherBase(directory: string, input: RunInput): void {
+  const wanted = benchConfig(input).model.path;
+  const { model } = readRun(directory, ({ resolvedConfig }) => resolvedConfig) as RunConfig;
+  if (model.path === wanted) return;
+  throw new Error(
+    `${directory} holds a run of the base ${model.path}, expected one of ${wanted}: move the folder away to do it anew`,
+  );
 }
 
 /** Whether a run's evaluation of this name is complete. */

@@ -259,8 +259,10 @@ export function scaleOf({ adapters }: LoraBank): number {
 
 /** The row of a bank's `scales` for tokens of an adapter; undefined = of the base alone. */
 export function rowInBank({ adapters }: LoraBank, adapter: Adapter | undefined): number {
-  const index = adapter === undefined ? -1 : adapters.indexOf(adapter);
-  return index < 0 ? adapters.length : index;
+  if (adapter === undefined) return adapters.length;
+  const index = adapters.indexOf(adapter);
+  if (index >= 0) return index;
+  throw new BoundaryError('engine', 'a token’s adapter is not in the bank of its pass');
 }
 
 /**

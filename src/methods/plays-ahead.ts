@@ -99,8 +99,10 @@ function shareAmongSteps(
       shared.users -= 1;
       if (shared.users > 0) return;
       open.delete(step);
-      closed = published.close();
-      await closed;
+      const closing = published.close();
+      // Who closes is told of a failure; those who open the next ones are not to blame for it.
+      closed = closing.catch(() => undefined);
+      await closing;
     };
     return { ...published, close };
   };

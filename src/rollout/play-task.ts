@@ -84,6 +84,8 @@ type Play = {
   readonly task: Task;
   readonly sample: number;
   readonly signal: AbortSignal;
+  /** Ends the play at once, whatever its own code makes of the failure. */
+  readonly end: (reason: unknown) => void;
   readonly workspace: Workspace;
   /** Ended actions, in the order in which they ended. */
   readonly actions: Action[];
@@ -109,7 +111,8 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   try {
     const workspace = await stage.workspaces.open(id, task.files ?? {});
     const positions = stage.branching ? [] : recordedPositions(stage, id);
-    const fixed = { stage, id, task, sample, signal, workspace };
+    const end = (reason: unknown) => ended.abort(reason);
+    const fixed = { stage, id, task, sample, signal, end, workspace };
     const play: Play = { ...fixed, actions, positions, judgeable: 0 };
     const answer = await answerOf(play);
     const trajectory = { ...path(), answer };
@@ -205,8 +208,11 @@ function createAgent(play: Play, name: string): Agent {
   return {
     act: (message, options) => {
       const acted = act(message, options);
-      // Who forgets to wait for an agent must not end the whole process with its failure.
-      acted.catch(() => undefined);
+      // Who forgets to wait for an agent must not end the whole process with its failure, and who catches one that is the
+      // run's must not play on without the agent.
+      acted.catch((error: unknown) => {
+        if (isOfTheRun(error)) play.end(error);
+      });
       return acted;
     },
   };

@@ -74,6 +74,7 @@ function ask(
     path: '/retrieve_future',
     what,
     body: () => ({ bytes, type: 'application/json' }),
+    isHeld: true,
     ...(accept !== undefined && { accept }),
     ...signalOf(signal ? { signal } : {}),
   };

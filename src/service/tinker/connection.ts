@@ -17,6 +17,8 @@ export type Call = {
   /** Headers of its own. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** The server may hold the question open until there is an answer. */
+  readonly isHeld?: boolean;
 };
 
 export type Body = {
@@ -86,7 +88,7 @@ export function openConnection(
   };
   const attempt: Connection['attempt'] = async (call, timeoutMs) => {
     const outcome = await tryOnce(call, timeoutMs);
-    outage.tried(outcome);
+    outage.tried(outcome, call.isHeld);
     return outcome;
   };
   const call: Connection['call'] = async (request) => {
@@ -174,7 +176,7 @@ function gaveUp(
   const last = 'status' in reply ? `status ${reply.status} ${reply.detail}` : reply.interrupted;
   return new BoundaryError(
     'engine',
-    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs there, then start the run again, with --resume where it had begun`,
+    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs there`,
     { retryable: true },
   );
 }

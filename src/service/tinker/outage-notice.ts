@@ -5,12 +5,16 @@ type Outcome =
 
 /** Tells a person of a server that does not answer, who would else watch a run stand still without a word. */
 export type OutageNotice = {
-  /** Told how every try ended. */
-  readonly tried: (outcome: Outcome) => void;
+  /**
+   * Told how every try ended.
+   *
+   * @param isHeld whether the server may hold the question open until there is an answer
+   */
+  readonly tried: (outcome: Outcome, isHeld?: boolean) => void;
 };
 
 /**
- * Says once in an outage that the server gives no answer, when that has lasted, and once that it does again.
+ * Says once in an outage that the server does not serve, when that has lasted, and once that it does again.
  *
  * @param how.afterMs how long tries must have failed before it is said
  * @param now milliseconds of a clock
@@ -22,10 +26,10 @@ export function createOutageNotice(
 ): OutageNotice {
   let since: number | undefined;
   let isSaid = false;
-  const tried = (outcome: Outcome): void => {
-    const failure = failureOf(outcome);
+  const tried = (outcome: Outcome, isHeld = false): void => {
+    const failure = failureOf(outcome, isHeld);
     if (failure === undefined) {
-      if (isSaid) how.note(`the server at ${url} answers again`);
+      if (isSaid) how.note(`the server at ${url} serves again`);
       since = undefined;
       isSaid = false;
       return;
@@ -33,14 +37,17 @@ export function createOutageNotice(
     since ??= now();
     if (isSaid || now() - since < how.afterMs) return;
     isSaid = true;
-    how.note(`the server at ${url} gives no answer (${failure}): trying again`);
+    how.note(`the server at ${url} ${failure}: trying again`);
   };
   return { tried };
 }
 
 /** Undefined where the server is there: it may be busy, or hold a question open until there is an answer. */
-function failureOf(outcome: Outcome): string | undefined {
-  if ('interrupted' in outcome) return outcome.isTimeout ? undefined : outcome.interrupted;
+function failureOf(outcome: Outcome, isHeld: boolean): string | undefined {
+  if ('interrupted' in outcome) {
+    return isHeld && outcome.isTimeout ? undefined : `gives no answer (${outcome.interrupted})`;
+  }
   const { status, detail } = outcome;
-  return status === 402 || status >= 500 ? `status ${status} ${detail}`.trimEnd() : undefined;
+  if (status !== 402 && status < 500) return undefined;
+  return `answers with status ${status} ${detail}`.trimEnd();
 }
