@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { emptyScene } from '../../test/support/empty-scene.ts';
+import { BoundaryError } from '../errors.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Sampler } from '../types/training-service.ts';
 import type { Action } from '../types/trajectory.ts';
@@ -101,4 +102,24 @@ test('a play that asks for the coach’s words or points waits for them and can 
   const { stage } = stageOf(team, samplers, { verdictOn });
   expect((await playTask(stage, task, 0)).answer).toBe('B');
   expect(second.heard).toEqual(['The coach says: A is fine (0)']);
+});
+
+test('a team that catches the loss of its server does not play on without the agent', async () => {
+  const lost = new BoundaryError('engine', 'it has forgotten this session', { retryable: true });
+  const team = defineTeam({
+    ...{ name: 'stubborn', agents },
+    play: async ({ prompt }, { first, second }) => {
+      const heard = await first.act(prompt).catch(() => undefined);
+      return heard?.text ?? (await second.act('go on alone')).text;
+    },
+  });
+  const second = speaker('B');
+  const gone = { ...speaker('A').sampler, sample: () => Promise.reject(lost) };
+  const { stage } = stageOf(team, { first: gone, second: second.sampler });
+  await expect(playTask(stage, task, 0)).rejects.toBe(lost);
+
+  const refused = new BoundaryError('engine', 'the prompt is too long');
+  const full = { ...gone, sample: () => Promise.reject(refused) };
+  const kept = stageOf(team, { first: full, second: second.sampler });
+  expect(await playTask(kept.stage, task, 0)).toMatchObject({ answer: 'B' });
 });

@@ -112,8 +112,8 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
     const workspace = await stage.workspaces.open(id, task.files ?? {});
     const positions = stage.branching ? [] : recordedPositions(stage, id);
     const end = (reason: unknown) => ended.abort(reason);
-    const fixed = { stage, id, task, sample, signal, end, workspace };
-    const play: Play = { ...fixed, actions, positions, judgeable: 0 };
+    const fixed = { stage, id, task, sample, signal, end, workspace, positions };
+    const play: Play = { ...fixed, actions, judgeable: 0 };
     const answer = await answerOf(play);
     const trajectory = { ...path(), answer };
     await stage.onAnswer?.({ task, trajectory, files: workspace });
@@ -208,11 +208,8 @@ function createAgent(play: Play, name: string): Agent {
   return {
     act: (message, options) => {
       const acted = act(message, options);
-      // Who forgets to wait for an agent must not end the whole process with its failure, and who catches one that is the
-      // run's must not play on without the agent.
-      acted.catch((error: unknown) => {
-        if (isOfTheRun(error)) play.end(error);
-      });
+      // Who forgets to wait for an agent must not end the process; who catches a failure of the run must not play on.
+      acted.catch((error: unknown) => isOfTheRun(error) && play.end(error));
       return acted;
     },
   };

@@ -28,7 +28,7 @@ describe('a question of split knowledge', () => {
   });
 
   test.each(agents)(
-    'gives a guess of %s’s part nothing to go by: all parts are as frequent',
+    'gives a guess of %s’s part hardly anything to go by: one part of five is commoner, by one',
     (agent) => {
       const counts = Array.from({ length: answers }, (_, part) => {
         return hiddenTable(agent).filter((one) => one === part).length;
