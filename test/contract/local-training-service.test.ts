@@ -1,4 +1,5 @@
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
+import { hasSteadyProducts } from '../support/expect-same-bits.ts';
 import { contractModel } from './contract-model.ts';
 import { describeTrainingService } from './training-service.ts';
 import { describeTrainingLosses } from './training-service-losses.ts';
@@ -8,7 +9,7 @@ const { vocabSize, maxPositions } = contractModel;
 function localWith(headDim: number) {
   const model = { ...contractModel, headDim };
   const create = () => createLocalTrainingService({ model, seed: 7, microBatchTokens: 16 });
-  return { create, vocabSize, maxPositions };
+  return { create, vocabSize, maxPositions, isBatchInvariant: hasSteadyProducts() };
 }
 
 describeTrainingService('the local service', localWith(contractModel.headDim));
