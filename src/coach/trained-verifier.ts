@@ -105,7 +105,7 @@ function asCoach(directory: string, verifier: Verifier): Coach {
     );
     // Each waits for its own entry, and hears of a failure there.
     for (const [row, { done }] of batch.entries()) {
-      done(predicted.then((values) => values[row] as number));
+      done(predicted.then((values) => values[row] ?? Number.NaN));
     }
   };
   return {
@@ -118,6 +118,9 @@ function asCoach(directory: string, verifier: Verifier): Coach {
       const value = await new Promise<number>((resolve) => {
         if (waiting.push({ action, done: resolve }) === 1) setImmediate(flush);
       });
+      if (!Number.isFinite(value)) {
+        return { kind: 'unscored', actionId, cause: 'the verifier’s value is no number' };
+      }
       const reason = `The verifier takes it to be right with probability ${value.toFixed(2)}.`;
       return { kind: 'scored', actionId, score: 10 * value, reason, blame: 'none' };
     },
@@ -148,7 +151,7 @@ export async function predictRightness(
     bce: (value: number) => 1 / (1 + Math.exp(-value)),
   }[loss];
   return values.map((row) => {
-    const balanced = asProbability(row.at(-1) as number);
+    const balanced = asProbability(row.at(-1) ?? Number.NaN);
     const right = balanced * rightShare;
     return right / (right + (1 - balanced) * (1 - rightShare));
   });

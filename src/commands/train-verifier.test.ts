@@ -81,4 +81,8 @@ test('runs of different models are refused, since their token ids mean different
   await expect(makeVerifier([first, foreign], join(folder, 'none'), quiet)).rejects.toThrow(
     /--also: expected runs of .*model, as .*own is, got .*foreign of .*other; a verifier reads/,
   );
+  const moved = { ...quiet, overrides: [...quiet.overrides, `model.path=${model}`] };
+  await expect(makeVerifier([first, foreign], join(folder, 'none'), moved)).rejects.toThrow(
+    /a verifier reads/,
+  );
 });

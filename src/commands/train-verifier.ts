@@ -46,6 +46,13 @@ export const trainVerifierCommand: Command = {
       throw new BoundaryError('config', `${output} exists: choose another folder with --output`);
     }
     const runs = [directory, ...repeated(request, 'also').map((further) => resolve(further))];
+    const twice = runs.find((run, index) => runs.indexOf(run) < index);
+    if (twice !== undefined) {
+      throw new BoundaryError(
+        'config',
+        `--also: ${twice} is named twice, and its answers would count twice`,
+      );
+    }
     const made = await makeVerifier(runs, output, {
       ...optionsOf(request),
       loss,
@@ -115,12 +122,14 @@ function configOf(
   directories: readonly string[],
   overrides: readonly string[],
 ): RunConfig {
-  const [first, ...further] = runs.map((run, index) => {
-    const where = directories[index] as string;
-    return configOfRun(run.resolvedConfig, { coach: 'unasked/coach' }, { where, overrides });
-  });
+  const configAt = (index: number, changes: readonly string[] = []): RunConfig => {
+    const options = { where: directories[index] as string, overrides: changes };
+    return configOfRun(runs[index]?.resolvedConfig, { coach: 'unasked/coach' }, options);
+  };
+  // As the runs were made: an override would make all of them the same.
+  const [first, ...further] = runs.map((_, index) => configAt(index));
   const other = further.findIndex(({ model }) => model.path !== first?.model.path);
-  if (first !== undefined && other < 0) return first;
+  if (other < 0) return configAt(0, overrides);
   throw new BoundaryError(
     'config',
     `--also: expected runs of ${first?.model.path}, as ${directories[0]} is, got ${directories[other + 1]} of ${further[other]?.model.path}; a verifier reads the token ids of one model`,

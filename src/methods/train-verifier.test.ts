@@ -85,11 +85,12 @@ test.each(['squared', 'bce'] as const)(
   },
 );
 
-test('a run none of whose tasks is left for assessment is refused before anything is trained', () => {
+test('a run without answers, or none of whose tasks is left for assessment, is refused before anything is trained', () => {
   // By its name the one falls into the fifth that is held out, and t0 does not.
   const runOf = (tasks: readonly string[]) => {
     const plays = tasks.map((taskId) => ({ taskId, actions: [{ id: taskId }] }));
     return {
+      directory: 'runs/own',
       completedSteps: () => [{ step: 1 }],
       discussions: { gradesOf: () => new Map(tasks.map((taskId) => [taskId, true])) },
       trajectoriesOf: () => plays,
@@ -97,8 +98,10 @@ test('a run none of whose tasks is left for assessment is refused before anythin
   };
   const heldOut = 't7';
   expect(gradedActionsOf(runOf(['t0', heldOut])).heldOut).toHaveLength(1);
-  expect(() => gradedActionsOf(runOf(['t0']))).toThrow(/none of the 1 tasks of this run/);
-  expect(gradedActionsOf(runOf([]))).toEqual({ train: [], heldOut: [] });
+  expect(() => gradedActionsOf(runOf(['t0']))).toThrow(
+    /none of the 1 tasks of runs\/own with graded/,
+  );
+  expect(() => gradedActionsOf(runOf([]))).toThrow(/runs\/own has no graded answers/);
 });
 
 test('a verifier that has learned nothing says of every answer how many are right', async () => {

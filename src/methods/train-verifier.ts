@@ -42,11 +42,17 @@ export function gradedActionsOf(run: Run): {
   });
   const isHeldOut = ({ taskId }: GradedAction) => seedFor('verifier', taskId) % 5 === 0;
   const heldOut = graded.filter(isHeldOut);
-  if (graded.length > 0 && heldOut.length === 0) {
+  if (graded.length === 0) {
+    throw new BoundaryError(
+      'run',
+      `${run.directory} has no graded answers to learn from: expected a run of MAPoRL whose tasks have answers`,
+    );
+  }
+  if (heldOut.length === 0) {
     const tasks = new Set(graded.map(({ taskId }) => taskId)).size;
     throw new BoundaryError(
       'run',
-      `a verifier is assessed on about every fifth task, by its name, and none of the ${tasks} tasks of this run with graded answers is among those; take a run of more tasks`,
+      `a verifier is assessed on about every fifth task, by its name, and none of the ${tasks} tasks of ${run.directory} with graded answers is among those; take a run of more tasks`,
     );
   }
   return { train: graded.filter((one) => !isHeldOut(one)), heldOut };
