@@ -119,16 +119,34 @@ export async function memoryOf(
 ): Promise<{ readonly memory: MemoryPlan; readonly use: MemoryUse }> {
   const { config: model } = await openModelFolder(config.model.path);
   const use = memoryUse(config, load);
-  return { memory: { ...planMemory(model, use), others: await othersOf(config, use) }, use };
+  const own = await ownModelsOf(config, use);
+  const plan = planMemory(model, { ...use, policies: use.policies - own.policies });
+  // Policies take their passes one after another.
+  const activations = Math.max(plan.activations, ...own.plans.map((each) => each.activations));
+  const others = sum(own.plans.map((each) => totalMemory({ ...each, activations: 0 })));
+  const coach = await coachMemory(config, use);
+  return { memory: { ...plan, activations, others: others + coach }, use };
 }
 
-/** Models besides that of the run: those of single agents, each once, and a coach that is a folder of ours. */
-async function othersOf(config: RunConfig, use: MemoryUse): Promise<number> {
+/** Models of single agents, each once, with the policies that are trained on it. */
+async function ownModelsOf(
+  { model }: RunConfig,
+  use: MemoryUse,
+): Promise<{ readonly policies: number; readonly plans: readonly MemoryPlan[] }> {
+  const agents = Object.entries(model.agents ?? {});
+  const byModel = Map.groupBy(agents, ([, path]) => path);
+  const plans = [...byModel].map(async ([path, { length: policies }]) => {
+    const { config } = await openModelFolder(path);
+    const context = Math.min(use.context, config.maxPositions);
+    return planMemory(config, { ...use, context, policies });
+  });
+  return { policies: agents.length, plans: await Promise.all(plans) };
+}
+
+/** A coach that is a folder of ours. */
+async function coachMemory(config: RunConfig, use: MemoryUse): Promise<number> {
   const { coach, coaching, model } = config;
   const [kind, folder = ''] = typeof coach === 'string' ? splitOnce(coach, '/') : [];
-  const sizes = [...new Set(Object.values(model.agents ?? {}))].map((path) =>
-    sampled(path, () => use),
-  );
   if (asksCoach(config) && kind === 'local') {
     const written = use.context + verdictTokens.rubric + coaching.maxReplyTokens;
     const coachUse = (maxPositions: number): MemoryUse => ({
@@ -136,13 +154,13 @@ async function othersOf(config: RunConfig, use: MemoryUse): Promise<number> {
       rows: Math.min(model.maxRows, coaching.concurrency),
       context: Math.min(maxPositions, written),
     });
-    sizes.push(sampled(folder, coachUse));
+    return sampled(folder, coachUse);
   }
   if (asksCoach(config) && kind === 'verifier') {
     // It scores and samples nothing, so it has no cache.
-    sizes.push(sampled(await modelOfVerifier(folder), () => ({ ...use, rows: 0 })));
+    return sampled(await modelOfVerifier(folder), () => ({ ...use, rows: 0 }));
   }
-  return sum(await Promise.all(sizes));
+  return 0;
 }
 
 async function sampled(path: string, useFor: (maxPositions: number) => MemoryUse): Promise<number> {

@@ -33,7 +33,7 @@ export type MemoryPlan = {
   readonly optimiser: number;
   readonly cache: number;
   readonly activations: number;
-  /** Weights and cache of further models: those of single agents, and a coach of this engine. */
+  /** Further models: those of single agents with what is trained of them, and a coach of this engine. Their activations are above. */
   readonly others: number;
 };
 
