@@ -41,6 +41,9 @@ export type Wired = {
   readonly close: () => Promise<void>;
 };
 
+/** Told what must be let go of where a signal ends the process; what it is told last counts. */
+export type OnInterrupt = (letGo: () => Promise<void>) => void;
+
 /**
  * Turns a config into live objects: the only place that chooses implementations.
  *
@@ -49,7 +52,12 @@ export type Wired = {
  */
 export async function wire(
   config: RunConfig,
-  options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
+  options: {
+    readonly directory: string;
+    readonly resume: boolean;
+    readonly watch: Watch;
+    readonly onInterrupt?: OnInterrupt;
+  },
 ): Promise<Wired> {
   const tasks = await readTrainingTasks(config);
   if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
@@ -80,6 +88,7 @@ export async function wireEvaluation(
     /** Agents that play as the base does, whatever the checkpoint holds of them. */
     readonly untrained?: readonly string[];
     readonly watch: Watch;
+    readonly onInterrupt?: OnInterrupt;
   },
 ): Promise<Wired> {
   refuseUnknownAgents(config, options.untrained ?? []);
@@ -111,6 +120,7 @@ export async function wireBranches(
     readonly checkpoint?: string;
     readonly branches: Readonly<Record<string, unknown>>;
     readonly watch: Watch;
+    readonly onInterrupt?: OnInterrupt;
   },
 ): Promise<Wired> {
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
@@ -135,6 +145,7 @@ type RunParts = {
   readonly untrained?: readonly string[];
   readonly branches?: Readonly<Record<string, unknown>>;
   readonly watch: Watch;
+  readonly onInterrupt?: OnInterrupt;
   readonly tasks: readonly Task[];
   readonly heldOut: readonly HeldOutSet[];
   readonly coach: (run: Run) => Promise<WiredCoach>;
@@ -167,6 +178,14 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     closers.unshift(close);
     const service = await createService(config, tokenizer, watch.note);
     closers.unshift(service.close);
+    const { abandon } = service;
+    if (abandon) {
+      parts.onInterrupt?.(async () => {
+        // What still goes on in this process must not be recorded as if nothing had been let go of.
+        run.close();
+        await abandon();
+      });
+    }
     const workspaces = openWorkspaces(
       join(directory, 'workspaces'),
       limitsOf(config.rollout.sandbox, sandboxSettings(config)),

@@ -3,7 +3,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { type Evaluation, evaluateSets } from '../evaluate.ts';
 import { agentNames } from '../rollout/team.ts';
 import { readEvaluationName } from '../run/evaluation-name.ts';
-import { wireEvaluation } from '../wiring.ts';
+import { type OnInterrupt, wireEvaluation } from '../wiring.ts';
 import { type Command, optional, repeated } from './command.ts';
 import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, percent, screenFor } from './progress.ts';
@@ -49,23 +49,28 @@ export const evaluateCommand: Command = {
     const checkpoint = optional(request, 'checkpoint');
     // As a set, so that the same command in other words goes on with the same record.
     const untrained = [...new Set(repeated(request, 'untrained'))].toSorted();
-    const { training, close } = await wireEvaluation(config, {
-      ...{ directory, resume, watch },
-      ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
-      ...(untrained.length > 0 && { untrained }),
-    });
-    try {
-      const evaluations = await explainInterrupt('the same command with --resume goes on', () =>
-        evaluateSets(training, 'evaluation'),
-      );
-      if (!request.json) {
-        for (const evaluation of evaluations) console.log(describeVotes(evaluation));
-        console.log(`record: ${directory}`);
+    const play = async (onInterrupt: OnInterrupt) => {
+      const { training, close } = await wireEvaluation(config, {
+        ...{ directory, resume, watch, onInterrupt },
+        ...(checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) }),
+        ...(untrained.length > 0 && { untrained }),
+      });
+      try {
+        const evaluations = await evaluateSets(training, 'evaluation');
+        return { evaluations, usage: coachUsage(training.run) };
+      } finally {
+        await close();
       }
-      return { ...resultsOf(evaluations), ...coachUsage(training.run), record: directory };
-    } finally {
-      await close();
+    };
+    const { evaluations, usage } = await explainInterrupt(
+      'the same command with --resume goes on',
+      play,
+    );
+    if (!request.json) {
+      for (const evaluation of evaluations) console.log(describeVotes(evaluation));
+      console.log(`record: ${directory}`);
     }
+    return { ...resultsOf(evaluations), ...usage, record: directory };
   },
 };
 

@@ -41,8 +41,9 @@ export const quickstartCommand: Command = {
       `training: ${steps} steps of ${config.rollout.tasksPerStep} plays; a coach scores every action 0–10\n`,
     );
     const watch = createProgress(screen, { steps, agents: agentNames(config.team) });
-    const result = await explainInterrupt('the same command goes on where it stopped', () =>
-      runTraining(config, { ...place, watch }),
+    const result = await explainInterrupt(
+      'the same command goes on where it stopped',
+      (onInterrupt) => runTraining(config, { ...place, watch, onInterrupt }),
     );
     if (!request.json) console.log(describeResult(result));
     return result;

@@ -12,7 +12,7 @@ import type { EvaluationRow } from '../run/rows.ts';
 import type { Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
 import type { CoachUsage } from '../types/feedback.ts';
-import { type Wired, wire } from '../wiring.ts';
+import { type OnInterrupt, type Wired, wire } from '../wiring.ts';
 
 /** What a finished run came to; the object that `--json` prints. */
 export type TrainingResult = SetResult & {
@@ -58,7 +58,12 @@ const mostReturns = 3;
  */
 export async function runTraining(
   config: RunConfig,
-  options: { readonly directory: string; readonly resume: boolean; readonly watch: Watch },
+  options: {
+    readonly directory: string;
+    readonly resume: boolean;
+    readonly watch: Watch;
+    readonly onInterrupt?: OnInterrupt;
+  },
 ): Promise<TrainingResult> {
   const started = performance.now();
   let [returns, reached] = [0, 0];

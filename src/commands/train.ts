@@ -37,8 +37,8 @@ export const trainCommand: Command = {
       agents: agentNames(config.team),
     });
     const kept = `what was finished is in ${directory}; the same command with --resume goes on`;
-    const result = await explainInterrupt(kept, () =>
-      runTraining(config, { directory, resume, watch }),
+    const result = await explainInterrupt(kept, (onInterrupt) =>
+      runTraining(config, { directory, resume, watch, onInterrupt }),
     );
     if (!request.json) console.log(describeResult(result));
     return result;

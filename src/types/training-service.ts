@@ -195,4 +195,9 @@ export type TrainingService = {
    */
   readonly counters: () => Readonly<Record<string, number>>;
   readonly close: () => Promise<void>;
+  /**
+   * Lets go of what a server keeps for this client, for a process that is about to end with work under way: none of that
+   * settles any more. Absent where all of it ends with the process.
+   */
+  readonly abandon?: () => Promise<void>;
 };

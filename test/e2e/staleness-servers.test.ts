@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { openRun } from '../../src/run/run-store.ts';
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
 import type { Action } from '../../src/types/trajectory.ts';
 import { actionPart, datumOf } from '../../src/update/assemble-data.ts';
-import { countRows, factsOf, killAtEach } from '../support/killed-training.ts';
+import { countRows, endWhen, factsOf, killAtEach } from '../support/killed-training.ts';
 import { makeRandomModel } from '../support/make-random-model.ts';
 import { runCli } from '../support/run-cli.ts';
 import { startServerProcess } from '../support/tinker-server/server-process.ts';
@@ -177,4 +177,40 @@ test('with vLLM as sampler plays ahead are those in process, whether the run is 
   // The trainer is the same, and what it exports is what is sampled: no bit differs.
   expect(killed.facts).toEqual(here.facts);
   expect(versionsOf(killed.played)).toEqual(versionsOf(here.played));
+}, 240_000);
+
+/** Ends the run as Ctrl-C does, while plays of steps to come are under way. @returns what it said last */
+async function interrupt(name: string, sets: readonly string[]) {
+  const amidPlays = () => countRows(join(folder, name), 'actions', "scope = '2'") > 3;
+  const { code, stderr } = await endWhen(argsFor(name, sets), amidPlays, 'SIGINT');
+  expect(code, stderr).toBe(130);
+  return stderr;
+}
+
+test('a run that Ctrl-C ends gives its places on a training server back, and is gone on with at once', async () => {
+  const engine = { modelDirectory: join(folder, 'model'), threads: 1 };
+  // Two agents, as they are and as an earlier step left them, and the reference.
+  const place = { directory: join(folder, 'full'), places: 5 };
+  const server = await startTinkerServer({ kind: 'tuft', engine, ...place });
+  closers.push(server.close);
+  const service = { kind: 'tinker', url: server.url, server: 'tuft', baseModel: 'tiny' };
+  const sets = [`service=${JSON.stringify(service)}`];
+  expect(await interrupt('tuft-interrupted', sets)).toMatch(
+    /giving back what the server holds.*\n\nteamtune: interrupted; what was finished is in .* goes on\n$/,
+  );
+  const resumed = await runCli([...argsFor('tuft-interrupted', sets), '--resume']);
+  expect(resumed.code, resumed.stderr).toBe(0);
+  expect(resumed.stdout).not.toMatch(/waiting up to/);
+  expect(readRun('tuft-interrupted').facts).toEqual(readRun('tuft-whole').facts);
+}, 240_000);
+
+test('a run that Ctrl-C ends unloads its adapters from vLLM', async () => {
+  const engine = { modelDirectory: join(folder, 'model'), threads: 1 };
+  const server = await startVllmServer(engine, { baseModel: 'tiny' });
+  closers.push(server.close);
+  const directory = join(folder, 'adapters-interrupted');
+  const sampler = { kind: 'vllm', url: server.url, baseModel: 'tiny', directory };
+  await interrupt('vllm-interrupted', [`sampler=${JSON.stringify(sampler)}`]);
+  expect(server.adapters()).toEqual([]);
+  expect(await readdir(directory)).toEqual([]);
 }, 240_000);

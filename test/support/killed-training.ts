@@ -41,15 +41,19 @@ function isTrue(condition: () => boolean): boolean {
   }
 }
 
-/** Runs the CLI until it has come so far, and kills it. @returns how it ended: `SIGKILL` unless it ended by itself before */
-async function killWhen(args: readonly string[], hasCome: () => boolean) {
+/** Runs the CLI until it has come so far, and sends it the signal. @returns how it ended, by itself where it did so before */
+export async function endWhen(
+  args: readonly string[],
+  hasCome: () => boolean,
+  signal: NodeJS.Signals,
+) {
   const { child, ended } = startCli(args);
   let hasEnded = false;
   void ended.then(() => {
     hasEnded = true;
   });
   while (!hasEnded && !isTrue(hasCome)) await sleep(1);
-  child.kill('SIGKILL');
+  child.kill(signal);
   return ended;
 }
 
@@ -62,7 +66,8 @@ async function killWhen(args: readonly string[], hasCome: () => boolean) {
  */
 export async function killAtEach(args: readonly string[], moments: readonly (() => boolean)[]) {
   for (const [kill, hasCome] of moments.entries()) {
-    const { signal, stderr } = await killWhen(kill === 0 ? args : [...args, '--resume'], hasCome);
+    const again = kill === 0 ? args : [...args, '--resume'];
+    const { signal, stderr } = await endWhen(again, hasCome, 'SIGKILL');
     if (signal !== 'SIGKILL') throw new Error(`kill ${kill} came too late: ${stderr}`);
   }
   return runCli([...args, '--resume']);

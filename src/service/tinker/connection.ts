@@ -48,6 +48,11 @@ export type Connection = {
   readonly call: (call: Call) => Promise<Reply>;
   /** One try; a failure of the network is a value. */
   readonly attempt: (call: Call, timeoutMs: number) => Promise<Reply | Interruption>;
+  /**
+   * For a process that is about to end: nothing that is under way or asked for later settles any more, so that nobody takes
+   * what is let go of for a loss. @returns the one way that is left
+   */
+  readonly freeze: () => Connection['attempt'];
 };
 
 /** What became of a try without a whole answer. */
@@ -86,10 +91,20 @@ export function openConnection(
       return { interrupted: describeFailure(error), isTimeout: deadline.aborted };
     }
   };
+  let isFrozen = false;
   const attempt: Connection['attempt'] = async (call, timeoutMs) => {
-    const outcome = await tryOnce(call, timeoutMs);
-    outage.tried(outcome, call.isHeld);
-    return outcome;
+    try {
+      if (isFrozen) return await never;
+      const outcome = await tryOnce(call, timeoutMs);
+      outage.tried(outcome, call.isHeld);
+      return outcome;
+    } finally {
+      if (isFrozen) await never;
+    }
+  };
+  const freeze: Connection['freeze'] = () => {
+    isFrozen = true;
+    return tryOnce;
   };
   const call: Connection['call'] = async (request) => {
     const started = performance.now();
@@ -103,8 +118,10 @@ export function openConnection(
       await sleep(waitAfter(tries, patience), undefined, signalOf(request));
     }
   };
-  return { url, patience, call, attempt };
+  return { url, patience, call, attempt, freeze };
 }
+
+const never = new Promise<never>(() => undefined);
 
 function statusOf(reply: Reply | Interruption): number | undefined {
   return 'status' in reply ? reply.status : undefined;

@@ -13,6 +13,7 @@ import { checkData } from '../local/check-data.ts';
 import { writeFolder } from '../local/policy-files.ts';
 import { adamParameters } from './adam-parameters.ts';
 import { fetchAdapterFiles } from './adapter-files.ts';
+import type { Connection } from './connection.ts';
 import { callOfPass, chunkData, sizeOf } from './encode-data.ts';
 import {
   crossEntropyDatum,
@@ -132,14 +133,17 @@ export class TinkerPolicy implements Policy {
       return { result: Promise.resolve() };
     }).result;
 
-  /** Frees the adapter's place on the server, where that still answers; it does so itself when a session ends. */
   readonly close = async (): Promise<void> => {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#queue.close(`The policy "${this.id}" is closed`);
     this.#parts.onClose();
+    await this.unload(this.#parts.room.connection.attempt);
+  };
+
+  /** Frees the adapter's place on the server, where that still answers; it does so itself when a session ends. */
+  readonly unload = async (attempt: Connection['attempt']): Promise<void> => {
     const { room, modelId } = this.#parts;
-    const { connection } = room;
     const body = jsonBody({ model_id: modelId });
     const call = {
       method: 'POST',
@@ -147,7 +151,7 @@ export class TinkerPolicy implements Policy {
       what: `closing "${this.id}"`,
       body,
     } as const;
-    await connection.attempt(call, connection.patience.farewellMs);
+    await attempt(call, room.connection.patience.farewellMs);
   };
 
   #check(): void {

@@ -161,6 +161,13 @@ class TinkerService implements TrainingService {
     return this.#closing;
   };
 
+  /** A model that is being made has no name yet: that one goes with the session. */
+  readonly abandon = async (): Promise<void> => {
+    this.#room.session.close();
+    const attempt = this.#room.connection.freeze();
+    await Promise.all([...this.#policies.values()].map((policy) => policy.unload(attempt)));
+  };
+
   async #close(): Promise<void> {
     this.#room.session.close();
     await Promise.all([...this.#policies.values()].map((policy) => policy.close()));

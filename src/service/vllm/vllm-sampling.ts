@@ -85,6 +85,11 @@ export async function withVllmSampling(
       await rm(resolve(options.directory, run), { recursive: true, force: true });
       await trainer.close();
     },
+    abandon: async () => {
+      const attempt = room.connection.freeze();
+      await Promise.all([...policies].map((policy) => policy.unloadAll(attempt)));
+      await rm(resolve(options.directory, run), { recursive: true, force: true });
+    },
   };
 }
 
@@ -149,9 +154,13 @@ class VllmPolicy implements Policy {
   };
 
   readonly close = async (): Promise<void> => {
-    for (const loaded of this.#loaded.splice(0)) await this.#unload(loaded);
+    await this.unloadAll(this.#room.connection.attempt);
     await this.#trainer.close();
   };
+
+  async unloadAll(attempt: Connection['attempt']): Promise<void> {
+    for (const loaded of this.#loaded.splice(0)) await this.#unload(loaded, attempt);
+  }
 
   async #load(version: number, directory: string): Promise<Loaded> {
     const known = this.#loaded.find((each) => each.version === version);
@@ -171,21 +180,20 @@ class VllmPolicy implements Policy {
     const loaded = { name, directory, version };
     this.#loaded.push(loaded);
     for (const old of this.#loaded.splice(0, this.#loaded.length - this.#place.keptVersions)) {
-      await this.#unload(old);
+      await this.#unload(old, this.#room.connection.attempt);
     }
     return loaded;
   }
 
   /** What cannot be unloaded is pushed out by newer ones; a server that is gone has none. */
-  async #unload({ name, directory }: Loaded): Promise<void> {
-    const { connection } = this.#room;
+  async #unload({ name, directory }: Loaded, attempt: Connection['attempt']): Promise<void> {
     const call = {
       method: 'POST',
       path: '/unload_lora_adapter',
       what: `unloading ${name}`,
     } as const;
     const body = jsonBody({ lora_name: name });
-    await connection.attempt({ ...call, body }, connection.patience.farewellMs);
+    await attempt({ ...call, body }, this.#room.connection.patience.farewellMs);
     await rm(directory, { recursive: true, force: true });
   }
 
