@@ -91,7 +91,7 @@ export const maltMethod = z.strictObject({
       /** Weight of the preferred answers' cross-entropy per token; 0 = the paper's loss. */
       anchor: z.number().nonnegative().default(1),
       /** Mean log-ratio of preferred answers over an epoch, nats, below which the run stops. */
-      collapseBelow: z.number().negative().default(-2),
+      collapseBelow: z.number().negative().default(-0.5),
       /** Agents trained on preferences; absent = all but the first. */
       agents: z.array(z.string()).optional(),
     })

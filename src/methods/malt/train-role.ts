@@ -155,7 +155,7 @@ function refuseCollapse(
   if (ratio >= collapseBelow) return;
   throw new BoundaryError(
     'policy',
-    `the preferred answers of ${id} became unlikely in epoch ${epoch} of its preference training (mean log-ratio ${ratio.toFixed(2)}, method.dpo.collapseBelow is ${collapseBelow}): go on with --resume and a smaller method.dpo.learningRate or a larger method.dpo.anchor`,
+    `the preferred answers of ${id} became unlikely in epoch ${epoch} of its preference training (mean log-ratio ${ratio.toFixed(2)}, method.dpo.collapseBelow is ${collapseBelow}): go on with --resume and a smaller method.dpo.learningRate or a larger method.dpo.anchor; over long answers that is little, and a lower method.dpo.collapseBelow lets it pass`,
   );
 }
 
