@@ -2,6 +2,7 @@ import { BoundaryError } from '../errors.ts';
 import { seedFor } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { formatToolResults } from '../tools/format-tool-result.ts';
+import type { Clock } from '../types/clock.ts';
 import type { CoachRequest } from '../types/feedback.ts';
 import type { Message } from '../types/message.ts';
 import type { Workspace, WorkspaceFiles, Workspaces } from '../types/sandbox.ts';
@@ -11,7 +12,9 @@ import type { SampleFilters, SampleParams, Sampler } from '../types/training-ser
 import type { Action, Trajectory } from '../types/trajectory.ts';
 import { type Branching, ownerOf } from './branching.ts';
 import { tellOfTools } from './describe-tools.ts';
+import { startPlayClock } from './play-clock.ts';
 import { failureOf, isOfTheRun } from './play-failure.ts';
+import { refuseOtherObservation } from './refuse-other-observation.ts';
 import { runTools } from './run-tools.ts';
 import {
   type ActOptions,
@@ -83,6 +86,7 @@ type Play = {
   readonly id: string;
   readonly task: Task;
   readonly sample: number;
+  readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Ends the play at once, whatever its own code makes of the failure. */
   readonly end: (reason: unknown) => void;
@@ -103,16 +107,16 @@ type Play = {
  */
 export async function playTask(stage: Stage, task: Task, sample: number): Promise<Trajectory> {
   const id = playId(stage, task, sample);
-  const deadline = AbortSignal.timeout(stage.playTimeoutMs);
+  const clock = startPlayClock(stage.playTimeoutMs);
   const ended = new AbortController();
-  const signal = AbortSignal.any([deadline, stage.stop, ended.signal]);
+  const signal = AbortSignal.any([clock.deadline, stage.stop, ended.signal]);
   const actions: Action[] = [];
   const path = () => ({ id, taskId: task.id, sample, actions: inOrder(actions) });
   try {
     const workspace = await stage.workspaces.open(id, task.files ?? {});
     const positions = stage.branching ? [] : recordedPositions(stage, id);
     const end = (reason: unknown) => ended.abort(reason);
-    const fixed = { stage, id, task, sample, signal, end, workspace, positions };
+    const fixed = { stage, id, task, sample, clock, signal, end, workspace, positions };
     const play: Play = { ...fixed, actions, judgeable: 0 };
     const answer = await answerOf(play);
     const trajectory = { ...path(), answer };
@@ -121,10 +125,11 @@ export async function playTask(stage: Stage, task: Task, sample: number): Promis
   } catch (error) {
     stage.stop.throwIfAborted();
     if (isOfTheRun(error)) throw error;
-    return { ...path(), failure: failureOf(error, deadline, stage.playTimeoutMs) };
+    return { ...path(), failure: failureOf(error, clock.deadline, stage.playTimeoutMs) };
   } finally {
     // An agent that was asked and not waited for is no part of the play any more.
     ended.abort();
+    clock.stop();
   }
 }
 
@@ -371,6 +376,7 @@ async function sampleAction(
   };
   const { version, ...sampled } = await sampler.sample(at.observation, params, {
     signal: play.signal,
+    clock: play.clock,
   });
   const policy = { id: sampler.policyId ?? 'base', version };
   return { policy, seed, ...sampled, text: textOf(tokenizer, sampled.tokens) };
@@ -385,15 +391,4 @@ function tokenizerOf({ tokenizer, ownTokenizers }: Stage, agent: string): Tokeni
 function textOf(tokenizer: Tokenizer, tokens: Int32Array): string {
   const isEnded = tokenizer.eosTokenIds.includes(tokens.at(-1) ?? -1);
   return tokenizer.decode(isEnded ? tokens.subarray(0, -1) : tokens);
-}
-
-function refuseOtherObservation(finished: Action, observation: Int32Array): void {
-  const same =
-    finished.observation.length === observation.length &&
-    finished.observation.every((id, position) => id === observation[position]);
-  if (same) return;
-  throw new BoundaryError(
-    'run',
-    `action ${finished.id} was recorded with another observation than the play now produces; the team's code, prompts or tokenizer changed since the run was interrupted: start a new run`,
-  );
 }

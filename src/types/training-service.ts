@@ -1,3 +1,5 @@
+import type { Clock } from './clock.ts';
+
 /**
  * The seam between method and machine: everything a method asks of an engine, in process or remote.
  * Alignment of a full sequence s[0..n]: `input` = s[0..n-1], `target` = s[1..n]; entry i of every array belongs to
@@ -141,7 +143,8 @@ export type Sampler = {
   readonly sample: (
     prompt: Int32Array,
     params: SampleParams,
-    options?: { readonly signal?: AbortSignal },
+    /** `clock` counts the caller's time; it is held while the sampler's server is away. */
+    options?: { readonly signal?: AbortSignal; readonly clock?: Clock },
   ) => Promise<Sequence>;
   /** Log-probability of each token given those before it; length n, entry 0 is NaN. */
   readonly logprobs: (tokens: Int32Array) => Promise<Float32Array>;

@@ -35,6 +35,8 @@ export async function startVllmServer(
     readonly baseModel: string;
     /** Loses all adapters once, after so many completions, as a restart does. */
     readonly losesAfter?: number;
+    /** Asked before every completion, which it then refuses. */
+    readonly isAway?: () => boolean;
   },
 ): Promise<VllmServer> {
   const service = await createLocalTrainingService(engine);
@@ -65,6 +67,7 @@ export async function startVllmServer(
   };
   let asked = 0;
   const complete = async (body: unknown) => {
+    if (options.isAway?.()) throw new Failure(503, 'starting');
     const wish = completion.parse(body);
     if (++asked === options.losesAfter) samplers.clear();
     const sampler = samplerOf(wish.model);

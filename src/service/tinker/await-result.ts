@@ -3,12 +3,15 @@ import { BoundaryError } from '../../errors.ts';
 import {
   type Call,
   type Connection,
+  describeLast,
   type Interruption,
   isPassing,
   type Reply,
+  refuseOutage,
   signalOf,
   waitAfter,
 } from './connection.ts';
+import type { TimedWork } from './outage.ts';
 import { refusal, unfinishedReply } from './replies.ts';
 
 /** An operation that a server has accepted. */
@@ -20,6 +23,7 @@ export type Accepted = {
   /** Submits the same again, where the server has lost its promise; resolves to the new id. */
   readonly resubmit?: () => Promise<string>;
   readonly signal?: AbortSignal;
+  readonly work?: TimedWork;
 };
 
 /** How often a promise may be lost, or a refusal come without any reason, before it counts as one. */
@@ -28,18 +32,21 @@ const mostLosses = 3;
 /**
  * Waits for what an accepted operation comes to, asking again as long as the server has no answer.
  *
- * @throws BoundaryError("engine") when the operation failed, the server forgot it, or the deadline passed
+ * @throws BoundaryError("engine") when the operation failed, the server forgot it or stays away, or the deadline passed
  */
 export async function awaitResult(connection: Connection, accepted: Accepted): Promise<Reply> {
   const { patience } = connection;
   const deadline = performance.now() + patience.resultMs;
   let { requestId } = accepted;
   let [failures, losses] = [0, 0];
+  let awayFrom = Number.POSITIVE_INFINITY;
   for (;;) {
     const reply = await ask(connection, requestId, accepted);
     const state = stateOf(reply);
     if (state === 'done') return reply as Reply;
-    if (performance.now() > deadline) throw tooLate(connection, accepted, reply);
+    awayFrom =
+      state === 'interrupted' ? Math.min(awayFrom, performance.now()) : Number.POSITIVE_INFINITY;
+    refuseDelay(connection, accepted, { last: reply, deadline, awayFrom });
     if (state === 'lost') {
       requestId = await again(accepted, requestId, { reply: reply as Reply, losses: ++losses });
     }
@@ -66,7 +73,7 @@ async function again(
 function ask(
   connection: Connection,
   requestId: string,
-  { what, accept, signal }: Accepted,
+  { what, accept, signal, work }: Accepted,
 ): Promise<Reply | Interruption> {
   const bytes = JSON.stringify({ request_id: requestId });
   const call: Call = {
@@ -77,6 +84,7 @@ function ask(
     isHeld: true,
     ...(accept !== undefined && { accept }),
     ...signalOf(signal ? { signal } : {}),
+    ...(work && { work }),
   };
   return connection.attempt(call, connection.patience.pollMs);
 }
@@ -102,15 +110,23 @@ function failureOf(reply: Reply, what: string): BoundaryError {
   return refusal({ ...reply, detail: `${said.category ?? 'unknown'}: ${said.error}` }, what);
 }
 
-function tooLate(
-  { url, patience }: Connection,
-  { what }: Accepted,
-  last: Reply | Interruption,
-): BoundaryError {
-  const state = 'interrupted' in last ? last.interrupted : `status ${last.status} ${last.detail}`;
-  return new BoundaryError(
+/** @throws BoundaryError("engine") where the result is too late, or the server has been away for too long */
+function refuseDelay(
+  connection: Connection,
+  accepted: Accepted,
+  at: {
+    readonly last: Reply | Interruption;
+    readonly deadline: number;
+    readonly awayFrom: number;
+  },
+): void {
+  const now = performance.now();
+  refuseOutage(connection, accepted, { last: at.last, forMs: now - at.awayFrom });
+  if (now <= at.deadline) return;
+  const { url, patience } = connection;
+  throw new BoundaryError(
     'engine',
-    `${what} did not end within ${Math.round(patience.resultMs / 1000)} s on the server at ${url} (last: ${state})`,
+    `${accepted.what} did not end within ${Math.round(patience.resultMs / 1000)} s on the server at ${url} (last: ${describeLast(at.last)})`,
     { retryable: true },
   );
 }

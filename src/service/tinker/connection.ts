@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundaryError, messageOf } from '../../errors.ts';
 import type { Credential } from './credential.ts';
-import { createOutageNotice } from './outage-notice.ts';
+import { createOutage, type Outage, type TimedWork } from './outage.ts';
 import type { Patience } from './patience.ts';
 
 /** One request; its body is encoded anew for every try, so that no try holds it in memory while it waits. */
@@ -19,6 +19,8 @@ export type Call = {
   readonly signal?: AbortSignal;
   /** The server may hold the question open until there is an answer. */
   readonly isHeld?: boolean;
+  /** What it is part of, where somebody counts the time of that. */
+  readonly work?: TimedWork;
 };
 
 export type Body = {
@@ -53,6 +55,7 @@ export type Connection = {
    * what is let go of for a loss. @returns the one way that is left
    */
   readonly freeze: () => Connection['attempt'];
+  readonly timed: Outage['timed'];
 };
 
 /** What became of a try without a whole answer. */
@@ -75,7 +78,7 @@ export function openConnection(
   patience: Patience,
   note: (text: string) => void,
 ): Connection {
-  const outage = createOutageNotice(url, { afterMs: patience.noticeMs, note });
+  const outage = createOutage(url, { afterMs: patience.noticeMs, note });
   const tryOnce: Connection['attempt'] = async (call, timeoutMs) => {
     call.signal?.throwIfAborted();
     const deadline = AbortSignal.timeout(timeoutMs);
@@ -96,7 +99,7 @@ export function openConnection(
     try {
       if (isFrozen) return await never;
       const outcome = await tryOnce(call, timeoutMs);
-      outage.tried(outcome, call.isHeld);
+      outage.tried(outcome, call);
       return outcome;
     } finally {
       if (isFrozen) await never;
@@ -113,12 +116,11 @@ export function openConnection(
       const mayRenew = tries === 0 && statusOf(reply) === 401 && credential.renew();
       if ('status' in reply && !isPassing(reply.status) && !mayRenew) return reply;
       const waited = performance.now() - started;
-      const limit = statusOf(reply) === 402 ? patience.billingMs : patience.outageMs;
-      if (waited > limit) throw gaveUp(url, request, reply, waited);
+      refuseOutage({ url, patience }, request, { last: reply, forMs: waited });
       await sleep(waitAfter(tries, patience), undefined, signalOf(request));
     }
   };
-  return { url, patience, call, attempt, freeze };
+  return { url, patience, call, attempt, freeze, timed: outage.timed };
 }
 
 const never = new Promise<never>(() => undefined);
@@ -184,18 +186,22 @@ function describeFailure(error: unknown): string {
   return cause === undefined ? messageOf(error) : `${messageOf(error)}: ${messageOf(cause)}`;
 }
 
-function gaveUp(
-  url: string,
-  { what }: Call,
-  reply: Reply | Interruption,
-  waitedMs: number,
-): BoundaryError {
-  const last = 'status' in reply ? `status ${reply.status} ${reply.detail}` : reply.interrupted;
-  return new BoundaryError(
+/** @throws BoundaryError("engine") where something has failed in passing for longer than the patience lasts */
+export function refuseOutage(
+  { url, patience }: Pick<Connection, 'url' | 'patience'>,
+  { what }: Pick<Call, 'what'>,
+  { last, forMs }: { readonly last: Reply | Interruption; readonly forMs: number },
+): void {
+  if (forMs <= (statusOf(last) === 402 ? patience.billingMs : patience.outageMs)) return;
+  throw new BoundaryError(
     'engine',
-    `the server at ${url} gave no answer to ${what} for ${Math.round(waitedMs / 1000)} s (last: ${last}); check that it runs there`,
+    `the server at ${url} gave no answer to ${what} for ${Math.round(forMs / 1000)} s (last: ${describeLast(last)}); check that it runs there`,
     { retryable: true },
   );
+}
+
+export function describeLast(last: Reply | Interruption): string {
+  return 'status' in last ? `status ${last.status} ${last.detail}` : last.interrupted;
 }
 
 /** In one short line: some servers repeat the whole request in a refusal. */

@@ -11,6 +11,7 @@ import {
 } from './check-sample.ts';
 import type { Reply } from './connection.ts';
 import { protobufType } from './encode-data.ts';
+import type { TimedWork } from './outage.ts';
 import { decodeSample } from './protobuf.ts';
 import { acceptedReply, readReply, sampleReply } from './replies.ts';
 import type { ServerRoom } from './server-room.ts';
@@ -34,22 +35,25 @@ export function createTinkerSampler(
 ): Sampler {
   const what = `a sample of ${identity.policyId === undefined ? 'the base' : `policy "${identity.policyId}"`}`;
   let requests = 0;
-  const ask = async (body: Readonly<Record<string, unknown>>, signal?: AbortSignal) => {
+  const ask = async (
+    body: Readonly<Record<string, unknown>>,
+    { signal, clock }: Parameters<Sampler['sample']>[2] = {},
+  ) => {
     source.acquire();
     try {
       const number = ++requests;
       const place = { sampling_session_id: source.sessionId, seq_id: number, num_samples: 1 };
-      const request = { room, what, body: { ...place, ...body } };
-      return await room.gates.samples.during(0, () =>
-        room.sampling.during(() =>
-          requestSample(signal === undefined ? request : { ...request, signal }),
+      const request = { room, what, body: { ...place, ...body }, ...(signal && { signal }) };
+      return await room.connection.timed(clock, (work) =>
+        room.gates.samples.during(0, () =>
+          room.sampling.during(() => requestSample({ ...request, work })),
         ),
       );
     } finally {
       source.release();
     }
   };
-  const sample: Sampler['sample'] = async (prompt, params, { signal } = {}) => {
+  const sample: Sampler['sample'] = async (prompt, params, options) => {
     checkPrompt(prompt, params, room.limits);
     const { stopTokens, maxTokens: max_tokens, temperature, seed } = params;
     const isEnd = stopOf(params, room.decode);
@@ -57,7 +61,7 @@ export function createTinkerSampler(
       ...{ max_tokens, temperature, seed, top_k: -1, top_p: 1 },
       ...(stopTokens.length > 0 && { stop: stopTokens }),
     };
-    const sampled = await ask({ prompt: modelInput(prompt), sampling_params }, signal);
+    const sampled = await ask({ prompt: modelInput(prompt), sampling_params }, options);
     const sequence = checkSampled(sampled, what);
     room.sampling.count(sequence.tokens.length);
     return { ...cutAtStop(sequence, isEnd), version: identity.version };
@@ -85,17 +89,19 @@ async function requestSample({
   room: { connection, profile, session, gates },
   what,
   body,
+  work,
   signal,
 }: {
   readonly room: ServerRoom;
   readonly what: string;
   readonly body: Readonly<Record<string, unknown>>;
+  readonly work: TimedWork;
   readonly signal?: AbortSignal;
 }): Promise<Sampled> {
   session.check();
   const encoded = jsonBody(body);
   const call = { method: 'POST', path: '/asample', what, body: encoded, headers } as const;
-  const common = signal === undefined ? {} : { signal };
+  const common = { work, ...(signal && { signal }) };
   const submit = async () => {
     const send = () => connection.call({ ...call, ...common });
     const reply = await gates.submissions.during(encoded().bytes.length, send);

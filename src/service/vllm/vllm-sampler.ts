@@ -41,20 +41,25 @@ export function createVllmSampler(
   source: { readonly model: string; readonly check: () => void },
 ): Sampler {
   const what = `a sample of ${source.model}`;
-  const ask = async (body: object, signal?: AbortSignal): Promise<Choice> => {
+  const ask = async (
+    body: object,
+    { signal, clock }: Parameters<Sampler['sample']>[2] = {},
+  ): Promise<Choice> => {
     source.check();
     const common = { model: source.model, n: 1, stream: false, return_token_ids: true };
     const call: Call = {
       ...{ method: 'POST', path: '/completions', what, body: jsonBody({ ...common, ...body }) },
       ...(signal && { signal }),
     };
-    const reply = await room.sampling.during(() => room.connection.call(call));
+    const reply = await room.connection.timed(clock, (work) =>
+      room.sampling.during(() => room.connection.call({ ...call, work })),
+    );
     return readReply(reply, completion, what).choices[0];
   };
-  const sample: Sampler['sample'] = async (prompt, params, { signal } = {}) => {
+  const sample: Sampler['sample'] = async (prompt, params, options) => {
     checkPrompt(prompt, params, room.limits);
     const isEnd = stopOf(params, room.decode);
-    const sampled = await ask({ prompt: [...prompt], ...wireParams(params) }, signal);
+    const sampled = await ask({ prompt: [...prompt], ...wireParams(params) }, options);
     const sequence = sequenceOf(sampled, what);
     room.sampling.count(sequence.tokens.length);
     return { ...cutAtStop(sequence, isEnd), version: identity.version };
