@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelMessage } from 'ai';
+import PQueue from 'p-queue';
 import { z } from 'zod';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
@@ -9,7 +10,6 @@ import { type Answer, type AskedModel, askModel } from './ask-model.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { identityOf } from './identify-model.ts';
 import { type Budget, createMemoryBooks, Ledger, spentError } from './ledger.ts';
-import { createLimiter } from './limit.ts';
 import {
   type ParsedReply,
   parseVerdict,
@@ -112,10 +112,10 @@ export function createLlmCoach(options: LlmCoachOptions): LlmCoach {
     underWay: new Map(),
   };
   const { ledger } = state.model;
-  const limit = createLimiter(options.concurrency);
+  const queue = new PQueue({ concurrency: options.concurrency });
   return {
     name,
-    score: (request, { signal } = {}) => limit(() => judge(state, { request, signal })),
+    score: (request, { signal } = {}) => queue.add(() => judge(state, { request, signal })),
     check: () => check(state),
     usage: () => ledger.usage(),
     isSpent: () => ledger.isSpent && options.budget?.whenSpent === 'outcome',

@@ -1,8 +1,8 @@
+import PQueue from 'p-queue';
 import { describe, expect, it } from 'vitest';
 import { BoundaryError } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 import type { Action, Trajectory } from '../types/trajectory.ts';
-import { createLimiter } from './limit.ts';
 import { createScorer, type ScorerOptions, scoreTrajectory } from './score-actions.ts';
 
 const actionOf = (id: string): Action => ({
@@ -49,7 +49,7 @@ const coachOf = (judge: Judge): Coach => ({
 
 const scorerOf = (coach: Coach, changes: Partial<ScorerOptions> = {}) =>
   createScorer(coach, {
-    ...{ known: new Map(), record: () => undefined, limit: createLimiter(8) },
+    ...{ known: new Map(), record: () => undefined, queue: new PQueue({ concurrency: 8 }) },
     ...{ signal: new AbortController().signal },
     ...changes,
   });
@@ -119,8 +119,35 @@ describe('scoreTrajectory', () => {
       running -= 1;
       return scoredAs(action.id, 5);
     });
-    await scoreTrajectory(scorerOf(coach, { limit: createLimiter(2) }), task, trajectory);
+    await scoreTrajectory(
+      scorerOf(coach, { queue: new PQueue({ concurrency: 2 }) }),
+      task,
+      trajectory,
+    );
     expect(most).toBe(2);
+  });
+
+  it('asks first for what a play waits for, also where it stood in line already, and twice for nothing', async () => {
+    const asked: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const coach = coachOf(async ({ action }) => {
+      asked.push(action.id);
+      await gate.promise;
+      return scoredAs(action.id, 5);
+    });
+    const queue = new PQueue({ concurrency: 1 });
+    const [earlier, later] = [scorerOf(coach, { queue }), scorerOf(coach, { queue })];
+    const scores = (['a', 'b', 'c'] as const).map((id) =>
+      earlier.score({ task, action: actionOf(id), earlier: [] }),
+    );
+    const inLine = { task, action: actionOf('d'), earlier: [] };
+    const [first, again] = [later.score(inLine), later.score(inLine, { isAwaited: true })];
+    const fresh = later.score({ task, action: actionOf('e'), earlier: [] }, { isAwaited: true });
+    gate.resolve();
+    await Promise.all([...scores, first, again, fresh]);
+    expect(asked).toEqual(['a', 'd', 'e', 'b', 'c']);
+    await later.score(inLine, { isAwaited: true });
+    expect(asked).toHaveLength(5);
   });
 
   it('ends what is under way when the run stops, and keeps what was recorded', async () => {

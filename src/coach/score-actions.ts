@@ -1,7 +1,7 @@
+import type PQueue from 'p-queue';
 import type { Coach, CoachRequest, Feedback, Hindsight, Outcome } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Trajectory } from '../types/trajectory.ts';
-import type { Limiter } from './limit.ts';
 
 export type ScorerOptions = {
   /** By action id: verdicts that exist already and are not asked for again. */
@@ -9,7 +9,7 @@ export type ScorerOptions = {
   /** Called with every new verdict as soon as it is there, so that none is lost when another fails. */
   readonly record: (feedback: Feedback) => void;
   /** Lets so many actions be in judgement at a time, over all scorers that share it. */
-  readonly limit: Limiter;
+  readonly queue: PQueue;
   readonly signal: AbortSignal;
 };
 
@@ -18,30 +18,41 @@ export type Scorer = {
   /**
    * The verdict on an action; the coach is asked at once, if it was not before.
    *
+   * @param options.isAwaited a play stands still until it is there: its turn comes before those of all others
    * @throws BoundaryError("coach") at a failure that must stop the run
    */
-  readonly score: (request: CoachRequest) => Promise<Feedback>;
+  readonly score: (
+    request: CoachRequest,
+    options?: { readonly isAwaited?: boolean },
+  ) => Promise<Feedback>;
   /** Resolves when nothing is under way any more, however it ended. */
   readonly settled: () => Promise<void>;
 };
 
 export function createScorer(coach: Coach, options: ScorerOptions): Scorer {
-  const { known, record, signal, limit } = options;
+  const { known, record, signal, queue } = options;
   const asked = new Map<string, Promise<Feedback>>();
-  const ask = (request: CoachRequest) =>
-    limit(async () => {
+  const inLine = new Set<string>();
+  const ask = (request: CoachRequest) => {
+    const { id } = request.action;
+    const judge = async () => {
+      inLine.delete(id);
       signal.throwIfAborted();
       const feedback = await coach.score(request, { signal });
       record(feedback);
       return feedback;
-    });
+    };
+    inLine.add(id);
+    return queue.add(judge, { id });
+  };
   return {
-    score: (request) => {
+    score: (request, { isAwaited = false } = {}) => {
       const { id } = request.action;
       const verdict = known.get(id);
       const judging =
         asked.get(id) ?? (verdict === undefined ? ask(request) : Promise.resolve(verdict));
       asked.set(id, judging);
+      if (isAwaited && inLine.has(id)) queue.setPriority(id, 1);
       return judging;
     },
     settled: async () => void (await Promise.allSettled(asked.values())),

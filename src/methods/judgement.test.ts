@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import PQueue from 'p-queue';
 import { expect, test } from 'vitest';
 import { sampleAction } from '../../test/support/sample-run.ts';
 import { openRun, type Run } from '../run/run-store.ts';
@@ -161,4 +162,34 @@ test('where only what plays ask about is judged, nothing else is, and the verdic
   expect(resumed.feedback.get(action.id)).toEqual(scored);
   expect(other.asked).toEqual([]);
   again.close();
+});
+
+test('a play of a step ahead gets the verdict that it waits for before those of this step that nobody waits for', async () => {
+  const { run } = newRun();
+  const gate = Promise.withResolvers<void>();
+  const { coach, asked } = coachThat(async (of) => {
+    await gate.promise;
+    return { ...scored, actionId: of.action.id };
+  });
+  const training = { ...trainingOf(run, coach), judging: new PQueue({ concurrency: 1 }) };
+  const [now, ahead] = [
+    openJudgement(training, '1', whole()),
+    openJudgement(training, '2', whole()),
+  ];
+  const requestOf = (id: string): CoachRequest => {
+    const other = sampleAction(id);
+    if (id !== action.id) run.recordAction(id.slice(0, 1), other);
+    return { ...request, action: other };
+  };
+  for (const id of ['1/t/0/0', '1/t/1/0', '1/t/2/0']) now.onJudgeable?.(requestOf(id));
+  const awaited = requestOf('2/t/0/0');
+  // As a play has it: what ends can be judged, and then the play asks.
+  ahead.onJudgeable?.(awaited);
+  const verdict = ahead.verdictOn(awaited);
+  gate.resolve();
+  expect((await verdict)?.score).toBe(7);
+  await Promise.all([now.settled(), ahead.settled()]);
+  const order = asked.map((of) => of.action.id);
+  expect(order).toEqual(['1/t/0/0', '2/t/0/0', '1/t/1/0', '1/t/2/0']);
+  run.close();
 });

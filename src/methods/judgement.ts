@@ -1,4 +1,4 @@
-import { createLimiter } from '../coach/limit.ts';
+import PQueue from 'p-queue';
 import { createScorer, scoreTrajectory } from '../coach/score-actions.ts';
 import type { ShownVerdict, Stage } from '../rollout/play-task.ts';
 import type { Feedback, Outcome } from '../types/feedback.ts';
@@ -41,7 +41,7 @@ export function openJudgement(
   };
   const scorer = createScorer(coach, {
     ...{ known: feedback, record, signal: stop.signal },
-    limit: training.judging ?? createLimiter(settings.coachConcurrency),
+    queue: training.judging ?? new PQueue({ concurrency: settings.coachConcurrency }),
   });
   const shown = run.coachRecords.shownOf(scope);
   return {
@@ -56,7 +56,7 @@ export function openJudgement(
     verdictOn: async (request) => {
       const { id } = request.action;
       if (shown.has(id)) return shownVerdict(shown.get(id), feedback.get(id));
-      const verdict = await scorer.score(request).catch((error: unknown) => {
+      const verdict = await scorer.score(request, { isAwaited: true }).catch((error: unknown) => {
         // The play's own code could catch this, and the run must stop all the same.
         stop.abort(error);
         throw error;

@@ -1,4 +1,4 @@
-import { createLimiter } from '../coach/limit.ts';
+import PQueue from 'p-queue';
 import {
   type PlaysAhead,
   type Published,
@@ -18,7 +18,7 @@ export function openPlaysAhead(training: Training): PlaysAhead {
   const stop = new AbortController();
   const started = new Map<number, Promise<StepPlays>>();
   const publishedAfter = shareAmongSteps(training.publishedAfter ?? (async () => undefined));
-  const judging = createLimiter(training.settings.coachConcurrency);
+  const judging = new PQueue({ concurrency: training.settings.coachConcurrency });
   let previous: Promise<unknown> = Promise.resolve();
   let underWay: Promise<unknown> = Promise.resolve();
   let awaited = 0;

@@ -1,4 +1,4 @@
-import type { Limiter } from '../coach/limit.ts';
+import type PQueue from 'p-queue';
 import type { CreditOptions } from '../credit/assign-credit.ts';
 import type { Stage } from '../rollout/play-task.ts';
 import type { Team } from '../rollout/team.ts';
@@ -39,7 +39,7 @@ export type Training = {
   /** Plays of coming steps while earlier ones train; absent = every step plays its own when it begins. */
   readonly ahead?: PlaysAhead;
   /** Lets so many actions be in judgement at a time where plays of several steps are; absent = each scope counts its own. */
-  readonly judging?: Limiter;
+  readonly judging?: PQueue;
   /** The policies as a step left them (0 = before the first), from its checkpoint; undefined when that is gone. */
   readonly publishedAfter?: (step: number) => Promise<Published | undefined>;
 };

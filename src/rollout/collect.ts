@@ -1,4 +1,4 @@
-import pLimit from 'p-limit';
+import PQueue from 'p-queue';
 import type { Task } from '../types/task.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 import { playTask, type Stage } from './play-task.ts';
@@ -31,6 +31,6 @@ export function createCollector(
   stage: Stage,
   concurrency: number,
 ): (request: PlayRequest) => Promise<Trajectory> {
-  const limit = pLimit(concurrency);
-  return ({ task, sample }) => limit(() => playTask(stage, task, sample));
+  const queue = new PQueue({ concurrency });
+  return ({ task, sample }) => queue.add(() => playTask(stage, task, sample));
 }

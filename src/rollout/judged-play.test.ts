@@ -104,6 +104,33 @@ test('a play that asks for the coach’s words or points waits for them and can 
   expect(second.heard).toEqual(['The coach says: A is fine (0)']);
 });
 
+test('the time that a play waits for the coach does not count', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  try {
+    const team = defineTeam({
+      ...{ name: 'pair', agents },
+      play: async (_task, { first, second }, { showScore }) => {
+        await showScore(await first.act('go'));
+        return (await second.act('on')).text;
+      },
+    });
+    const [asked, judged] = [Promise.withResolvers<void>(), Promise.withResolvers<undefined>()];
+    const verdictOn: Stage['verdictOn'] = () => {
+      asked.resolve();
+      return judged.promise;
+    };
+    const samplers = { first: speaker('A').sampler, second: speaker('B').sampler };
+    const { stage } = stageOf(team, samplers, { verdictOn });
+    const play = playTask(stage, task, 0);
+    await asked.promise;
+    vi.advanceTimersByTime(2 * stage.playTimeoutMs);
+    judged.resolve(undefined);
+    expect(await play).toMatchObject({ answer: 'B' });
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test('a team that catches the loss of its server does not play on without the agent', async () => {
   const lost = new BoundaryError('engine', 'it has forgotten this session', { retryable: true });
   const team = defineTeam({

@@ -170,7 +170,13 @@ function createScene(play: Play): Scene {
     const action = actions.at(-1);
     if (action === undefined) return undefined;
     const earlier = inOrder(play.actions).filter(({ turn }) => turn < action.turn);
-    return play.stage.verdictOn({ task: play.task, action, earlier });
+    // The coach has its own deadlines, and its line is not the play's doing.
+    const release = play.clock.hold();
+    try {
+      return await play.stage.verdictOn({ task: play.task, action, earlier });
+    } finally {
+      release();
+    }
   };
   return {
     files: play.workspace,

@@ -16,7 +16,7 @@
  * Not covered: a flaw in the kernel, and memory that the kernel holds on a program's behalf (page tables, pipes): code
  * from people who mean harm belongs into a virtual machine of its own.
  */
-import pLimit from 'p-limit';
+import PQueue from 'p-queue';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { Execution, ExecutionOptions, Sandbox } from '../types/sandbox.ts';
 import { bubblewrapArguments, insideFolders } from './bubblewrap-arguments.ts';
@@ -176,7 +176,7 @@ export function createBubblewrapSandbox(options: BubblewrapOptions = {}): Sandbo
   const limits = checkLimits({ ...defaultLimits, ...changed });
   const isRoot = process.getuid?.() === 0;
   const settings = { python, command, limits, isRoot, filter: systemCallFilter(process.arch) };
-  const limit = pLimit(workers);
+  const queue = new PQueue({ concurrency: workers });
   const closed = new AbortController();
   let interpreter: Promise<Interpreter> | undefined;
   const findOnce = () => {
@@ -207,7 +207,7 @@ export function createBubblewrapSandbox(options: BubblewrapOptions = {}): Sandbo
     name: 'bubblewrap',
     check: async () =>
       checkBubblewrap(startOf('print(40 + 2)', {}, await findOnce(), settings), limits),
-    run: (program, given = {}) => limit(() => execute(program, given)),
+    run: (program, given = {}) => queue.add(() => execute(program, given)),
     close: async () => closed.abort(),
   };
 }

@@ -5,7 +5,7 @@
  * The stock server returns only files whose exact paths are asked for, so each program is sent inside our runner
  * (python-runner.ts), which limits it, finds out what it changed, and leaves one file with all of it to ask for.
  */
-import pLimit from 'p-limit';
+import PQueue from 'p-queue';
 import { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { Execution, ExecutionOptions, Sandbox } from '../types/sandbox.ts';
@@ -150,7 +150,7 @@ export function createSandboxFusionSandbox(options: SandboxFusionOptions): Sandb
   const { url, workers = 1, graceMs = 30_000, ...changed } = options;
   const limits = checkLimits({ ...defaultLimits, ...changed });
   const address = new URL('/run_code', url);
-  const limit = pLimit(workers);
+  const queue = new PQueue({ concurrency: workers });
   const closed = new AbortController();
   // Base64 takes four characters for three bytes; a path and its share of the header take less than 2 KiB.
   const mostBytes =
@@ -190,7 +190,7 @@ export function createSandboxFusionSandbox(options: SandboxFusionOptions): Sandb
         `rollout.sandbox is sandboxfusion, but a program that prints 42 ended at ${url} as ${execution.status} (${execution.output.trim()}): start a SandboxFusion server there, name another url, or set rollout.sandbox to "pyodide"`,
       );
     },
-    run: (program, given = {}) => limit(() => execute(program, given)),
+    run: (program, given = {}) => queue.add(() => execute(program, given)),
     close: async () => closed.abort(),
   };
 }

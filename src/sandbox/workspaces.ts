@@ -22,7 +22,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join, matchesGlob } from 'node:path';
-import pLimit from 'p-limit';
+import PQueue from 'p-queue';
 import { BoundaryError, messageOf } from '../errors.ts';
 import type { FileChanges, Workspace, WorkspaceFile, Workspaces } from '../types/sandbox.ts';
 import { filesBelow } from './files-below.ts';
@@ -69,7 +69,7 @@ async function makeWhole(folder: string, fill: (aside: string) => Promise<void>)
 class PlayFolders {
   readonly #place: string;
   readonly #quota: Quota;
-  readonly #inTurn = pLimit(1);
+  readonly #queue = new PQueue({ concurrency: 1 });
   /** Actions of which an interrupted run may have left folders, before this process has run any of their calls. */
   readonly #begun = new Set<string>();
   #current: { readonly number: number; readonly folder: string | undefined };
@@ -85,7 +85,7 @@ class PlayFolders {
   }
 
   inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.#inTurn(work);
+    return this.#queue.add(work);
   }
 
   async list(): Promise<ReadonlyMap<string, number>> {

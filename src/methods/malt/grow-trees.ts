@@ -1,5 +1,5 @@
+import PQueue from 'p-queue';
 import { allOrStop } from '../../coach/all-or-stop.ts';
-import { createLimiter } from '../../coach/limit.ts';
 import { createScorer, type Scorer } from '../../coach/score-actions.ts';
 import { type NodeValue, treeValues } from '../../credit/tree-values.ts';
 import { BoundaryError } from '../../errors.ts';
@@ -75,7 +75,7 @@ export async function growTrees(
   const scorer = createScorer(training.coach, {
     known: run.feedbackOf(scope),
     record: (verdict) => run.recordFeedback(verdict),
-    limit: createLimiter(settings.coachConcurrency),
+    queue: new PQueue({ concurrency: settings.coachConcurrency }),
     signal: stop.signal,
   });
   let leaves = 0;
