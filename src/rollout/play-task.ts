@@ -170,7 +170,7 @@ function createScene(play: Play): Scene {
     const action = actions.at(-1);
     if (action === undefined) return undefined;
     const earlier = inOrder(play.actions).filter(({ turn }) => turn < action.turn);
-    // The coach has its own deadlines, and its line is not the play's doing.
+    // How long the coach takes, and the line before it, are not the play's doing.
     const release = play.clock.hold();
     try {
       return await play.stage.verdictOn({ task: play.task, action, earlier });
