@@ -1,13 +1,14 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
 import { withVllmSampling } from '../../src/service/vllm/vllm-sampling.ts';
 import { hasty } from '../support/tinker-server/hasty.ts';
 import { testEngine } from '../support/tinker-server/with-server.ts';
 import { startVllmServer } from '../support/vllm-server.ts';
 import { contractModel } from './contract-model.ts';
+import { describedVllm } from './running-server.ts';
 import { describeTrainingService } from './training-service.ts';
 import { params, prompt, samplerOf, teach } from './training-service-lesson.ts';
 
@@ -32,6 +33,15 @@ describeTrainingService('the engine of this process with vLLM as its sampler', {
   create: async () => (await open()).service,
   ...{ vocabSize, maxPositions },
 });
+
+const running = process.env.TEAMTUNE_VLLM_SERVER;
+if (running !== undefined) {
+  vi.setConfig({ testTimeout: 900_000, hookTimeout: 120_000 });
+  describeTrainingService(
+    'the engine of this process with a running vLLM server',
+    await describedVllm(running),
+  );
+}
 
 test('the newest two versions of a policy stay on the server, under names of their own, and none in the end', async () => {
   const { service, server, directory } = await open();
