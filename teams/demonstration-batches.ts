@@ -1,15 +1,10 @@
 import { createRandom, type Random, seedFor } from '../src/random.ts';
-import type { BuildTokenizerOptions } from '../src/tokenizer/build-tokenizer.ts';
 import type { Tokenizer } from '../src/tokenizer/tokenizer.ts';
 import type { Datum } from '../src/types/training-service.ts';
 import { encodeDemonstration } from './arithmetic/demonstrations.ts';
 
-/** Nothing but what is written: every character is one token. */
-export const plainTokenizer: BuildTokenizerOptions = {
-  words: [],
-  numbers: 0,
-  chatTemplate: '{%- for message in messages -%}{{- message.content -}}{%- endfor -%}',
-};
+/** A question and its answer, worked out. */
+export type WorkedExample = readonly [asked: string, said: string];
 
 /**
  * Worked examples of one question and one answer, fresh ones for every step.
@@ -22,7 +17,7 @@ export function demonstrationBatches(
   from: {
     readonly rows: number;
     readonly seedOf: (step: number) => readonly (string | number)[];
-    readonly draw: (random: Random, row: number) => readonly [asked: string, said: string];
+    readonly draw: (random: Random, row: number) => WorkedExample;
   },
 ): (step: number) => Datum[] {
   return (step) => {
@@ -36,4 +31,9 @@ export function demonstrationBatches(
       return encodeDemonstration(tokenizer, { messages });
     });
   };
+}
+
+/** Any of the items. */
+export function pick<Item>(items: readonly Item[], random: Random): Item {
+  return items[random.integer(items.length)] as Item;
 }

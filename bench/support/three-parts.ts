@@ -9,9 +9,9 @@
 import { fileURLToPath } from 'node:url';
 import { discussionTeam } from '../../src/methods/discussion.ts';
 import { createRandom, type Random, seedFor } from '../../src/random.ts';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import type { Task } from '../../src/types/task.ts';
-import { demonstrationBatches, plainTokenizer } from '../../teams/demonstration-batches.ts';
+import { pick, type WorkedExample } from '../../teams/demonstration-batches.ts';
+import { plainBase } from '../../teams/plain-base.ts';
 import {
   answers,
   guessMessage,
@@ -97,29 +97,21 @@ export function makeThreePartsBase(
   cache: string,
   choice: Partial<Pick<TinyRecipe, 'architecture' | 'seed'>>,
 ): Promise<string> {
-  const made = { ...recipe, ...choice };
-  const base = {
+  const base = plainBase({
     name: 'three-parts-base',
-    recipe: made,
-    tokenizer: plainTokenizer,
+    recipe: { ...recipe, ...choice },
     ingredients: { rowsPerStep, trainQuestions, habits, form },
-    batches: (tokenizer: Tokenizer) => {
+    rowsPerStep,
+    examples: () => {
       const { train } = splitThreeParts();
-      return demonstrationBatches(tokenizer, {
-        rows: rowsPerStep,
-        seedOf: (step) => ['three-parts-base', made.seed, step],
-        draw: (random) => {
-          const { prompt } = train[Math.floor(random.uniform() * train.length)] as Task;
-          return example(prompt, random);
-        },
-      });
+      return (random) => example(pick(train, random).prompt, random);
     },
-  };
+  });
   return makeTinyBase(cache, base, () => undefined);
 }
 
 /** One agent's part of a play as the base plays it, each turn as often. */
-function example(question: string, random: Random): readonly [asked: string, said: string] {
+function example(question: string, random: Random): WorkedExample {
   const speaker = Math.floor(random.uniform() * agents.length);
   const asked = `${viewOf(speaker, question)}${agents[speaker] as AgentName}`;
   const first = agents.map((_, agent) => firstMessage(question, agent, random));

@@ -6,10 +6,10 @@
 import type { RuleVerdict } from '../../src/coach/rule-coach.ts';
 import { createRandom, type Random, seedFor, shuffled } from '../../src/random.ts';
 import { defineTeam } from '../../src/rollout/team.ts';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import type { CoachRequest } from '../../src/types/feedback.ts';
 import type { Task } from '../../src/types/task.ts';
-import { demonstrationBatches, plainTokenizer } from '../../teams/demonstration-batches.ts';
+import { pick, type WorkedExample } from '../../teams/demonstration-batches.ts';
+import { plainBase } from '../../teams/plain-base.ts';
 import { makeTinyBase, type TinyRecipe } from '../../teams/tiny-base.ts';
 
 const modulus = 5;
@@ -143,29 +143,21 @@ export type TranslateBaseChoice = Partial<Pick<TinyRecipe, 'architecture' | 'hea
 
 /** Makes the base that knows all three roles, from worked examples of training questions. @returns its folder */
 export function makeTranslateBase(cache: string, choice: TranslateBaseChoice): Promise<string> {
-  const made = { ...recipe, ...choice };
-  const base = {
+  const base = plainBase({
     name: 'translate-base',
-    recipe: made,
-    tokenizer: plainTokenizer,
+    recipe: { ...recipe, ...choice },
     ingredients: { rowsPerStep, keeps },
-    batches: (tokenizer: Tokenizer) => {
+    rowsPerStep,
+    examples: () => {
       const { train } = splitTranslations();
-      return demonstrationBatches(tokenizer, {
-        rows: rowsPerStep,
-        seedOf: (step) => ['translate-base', made.seed, step],
-        draw: (random) => {
-          const { prompt } = train[Math.floor(random.uniform() * train.length)] as Task;
-          return example(prompt, random);
-        },
-      });
+      return (random) => example(pick(train, random).prompt, random);
     },
-  };
+  });
   return makeTinyBase(cache, base, () => undefined);
 }
 
 /** One role's part of a play as the base plays it; the executor, who has most to learn, three times of five. */
-function example(prompt: string, random: Random): readonly [asked: string, said: string] {
+function example(prompt: string, random: Random): WorkedExample {
   const keep = (token: string, share: number, others: string) => {
     const other = others.charAt(Math.floor(random.uniform() * others.length));
     return random.uniform() < share ? token : other;

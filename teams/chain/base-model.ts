@@ -1,5 +1,6 @@
 import { createRandom, type Random, seedFor } from '../../src/random.ts';
-import { demonstrationBatches, plainTokenizer } from '../demonstration-batches.ts';
+import type { WorkedExample } from '../demonstration-batches.ts';
+import { plainBase } from '../plain-base.ts';
 import {
   type BaseProgress,
   makeTinyBase,
@@ -61,20 +62,16 @@ export type ChainBase = Partial<
 
 function baseOf(choice: ChainBase): TinyBase {
   const made = { ...recipe, ...choice };
-  return {
+  return plainBase({
     name: 'chain-base',
     recipe: made,
-    tokenizer: plainTokenizer,
     ingredients: { habits, rowsPerStep, shares },
-    batches: (tokenizer) => {
+    rowsPerStep,
+    examples: () => {
       const wrongFacts = misconceptions(made.seed);
-      return demonstrationBatches(tokenizer, {
-        rows: rowsPerStep,
-        seedOf: (step) => ['chain-base', made.seed, step],
-        draw: (random) => demonstrate(wrongFacts, random),
-      });
+      return (random) => demonstrate(wrongFacts, random);
     },
-  };
+  });
 }
 
 /**
@@ -110,10 +107,7 @@ function misconceptions(seed: number): ReadonlyMap<string, number> {
   return wrong;
 }
 
-function demonstrate(
-  wrongFacts: ReadonlyMap<string, number>,
-  random: Random,
-): readonly [asked: string, said: string] {
+function demonstrate(wrongFacts: ReadonlyMap<string, number>, random: Random): WorkedExample {
   const chain = drawTraining(random);
   const question = textOf(chain);
   const believed: typeof resultOf = (operator, left, right) =>

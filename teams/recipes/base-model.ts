@@ -1,5 +1,5 @@
 import type { Random } from '../../src/random.ts';
-import { demonstrationBatches } from '../demonstration-batches.ts';
+import { demonstrationBatches, pick } from '../demonstration-batches.ts';
 import { type BaseProgress, makeTinyBase, type TinyBase } from '../tiny-base.ts';
 import {
   type AgentName,
@@ -63,10 +63,6 @@ const base: TinyBase = {
  */
 export function makeBaseModel(cache: string, onProgress: BaseProgress): Promise<string> {
   return makeTinyBase(cache, base, onProgress);
-}
-
-function pick<Item>(items: readonly Item[], random: Random): Item {
-  return items[random.integer(items.length)] as Item;
 }
 
 /** One name of a table of shares that add up to 1. */

@@ -1,5 +1,6 @@
 import type { Random } from '../../src/random.ts';
-import { demonstrationBatches, plainTokenizer } from '../demonstration-batches.ts';
+import { pick, type WorkedExample } from '../demonstration-batches.ts';
+import { plainBase } from '../plain-base.ts';
 import {
   type BaseProgress,
   makeTinyBase,
@@ -47,21 +48,16 @@ const recipe: TinyRecipe = {
 export type BaseChoice = Partial<Pick<TinyRecipe, 'architecture' | 'hiddenSize' | 'seed'>>;
 
 function baseOf(choice: BaseChoice): TinyBase {
-  const made = { ...recipe, ...choice };
-  return {
+  return plainBase({
     name: 'split-knowledge-base',
-    recipe: made,
-    tokenizer: plainTokenizer,
+    recipe: { ...recipe, ...choice },
     ingredients: { rowsPerStep, firstTurnShare, defaultHabits },
-    batches: (tokenizer) => {
+    rowsPerStep,
+    examples: () => {
       const { train } = splitQuestions();
-      return demonstrationBatches(tokenizer, {
-        rows: rowsPerStep,
-        seedOf: (step) => ['split-knowledge-base', made.seed, step],
-        draw: (random) => example(train, random),
-      });
+      return (random) => example(pick(train, random), random);
     },
-  };
+  });
 }
 
 /** Where a base is kept inside `cache`. */
@@ -83,20 +79,15 @@ export function makeBaseModel(
   return makeTinyBase(cache, baseOf(choice), onProgress);
 }
 
-function example(
-  questions: readonly Question[],
-  random: Random,
-): readonly [asked: string, said: string] {
-  const draw = (count: number) => Math.floor(random.uniform() * count);
-  const question = questions[draw(questions.length)] as Question;
-  const agent = agents[draw(agents.length)] as AgentName;
+function example(question: Question, random: Random): WorkedExample {
+  const agent = pick<AgentName>(agents, random);
   const other: AgentName = agent === 'A' ? 'B' : 'A';
   const own = firstMessage(agent, question, random);
   const asked = `${viewOf(agent, question.join(''))}${agent}`;
   if (random.uniform() < firstTurnShare) return [`${asked}?`, own];
   const heard = firstMessage(other, question, random);
   const isUsed = heard.startsWith('S') && random.uniform() < defaultHabits.uses;
-  const believed = isUsed ? partOf(other, question) : draw(answers);
+  const believed = isUsed ? partOf(other, question) : random.integer(answers);
   return [`${asked}${own}|${heard}!`, lastMessage(partOf(agent, question), believed)];
 }
 
