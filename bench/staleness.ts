@@ -5,14 +5,16 @@
  * The quickstart's team, coach and tasks; every verdict takes `--latency` milliseconds, `--concurrency` at a time: with few a step
  * waits for its turn at the coach, with many for the coach's last word. With `--slow-plays` every play ends up to so many
  * milliseconds later than its last action, as if a tool took them. Trained once for each
- * `rollout.maxStalenessSteps` 0, 1 and 2; printed are the seconds of a step (median, without the first, whose plays
- * nothing is ahead of) and the held-out accuracy before, every `--every` steps and after. Runs are kept in
- * runs/bench-staleness and are not done again; `--only` trains some of the arms.
+ * `rollout.maxStalenessSteps` 0, 1 and 2. Printed are the seconds from the end of step 1, whose plays nothing is ahead of, to
+ * the end of the last, checkpoints and the evaluations in between included; what of them is a step's share; how much was
+ * corrected; and the held-out accuracy before, every `--every` steps and after. Runs are kept in runs/bench-staleness and
+ * are not done again, one that was interrupted goes on, and the time that it lay counts; `--only` trains some of the arms.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunInput } from '../src/config/schema.ts';
 import { createRandom, seedFor } from '../src/random.ts';
+import { agentNames } from '../src/rollout/team.ts';
 import type { Run } from '../src/run/run-store.ts';
 import type { Coach } from '../src/types/feedback.ts';
 import { makeBaseModel } from '../teams/arithmetic/base-model.ts';
@@ -22,12 +24,12 @@ import { arithmeticTeam } from '../teams/arithmetic-team.ts';
 import { runDirectory, trained } from './support/arms.ts';
 import { type Point, pointsOf } from './support/curves.ts';
 import { root } from './support/places.ts';
-import { readChoice, readCount, readFlags } from './support/read-flags.ts';
+import { readChoice, readCount, readFlags, refuse } from './support/read-flags.ts';
 
 const playsPerStep = 48;
 const arms = ['0', '1', '2'];
 const values = readFlags('staleness', {
-  steps: { type: 'string', default: '60', help: 'training steps' },
+  steps: { type: 'string', default: '60', help: 'training steps, at least 2' },
   every: { type: 'string', default: '10', help: 'steps between evaluations' },
   latency: { type: 'string', default: '4000', help: 'milliseconds that a verdict takes' },
   concurrency: { type: 'string', default: '64', help: 'verdicts at a time' },
@@ -43,13 +45,24 @@ const [steps, every, latency, concurrency] = (
   number,
   number,
 ];
+if (steps < 2) refuse('staleness', `--steps: expected at least 2, got ${steps}`);
 const slowest = readCount('staleness', { 'slow-plays': values['slow-plays'] });
 const wants = readChoice('staleness', values.only, arms);
 
 /** What a run came to. */
 type Result = {
+  /** Between the ends of the first step and the last. */
+  readonly seconds: number;
   readonly secondsPerStep: number;
-  readonly truncatedRatios: number;
+  /** Between these ends. */
+  readonly evaluations: number;
+  /** Of the steps that were corrected; absent where none was. */
+  readonly correction?: {
+    /** Share of the solver's tokens whose ratio is held at the limit: mean over steps, and the most of one. */
+    readonly truncatedRatios: { readonly mean: number; readonly most: number };
+    /** By agent, nats, mean over steps. */
+    readonly behaviourKl: Readonly<Record<string, number>>;
+  };
   readonly curve: readonly Point[];
 };
 
@@ -97,26 +110,55 @@ function slowCoach(coach: Coach): Coach {
 }
 
 function read(run: Run): Result {
-  const later = run.metrics().slice(1);
-  const seconds = later.map(({ metrics }) => metrics.seconds ?? Number.NaN);
-  const shares = later.flatMap(({ metrics }) => metrics['truncated-ratios/solver'] ?? []);
+  const ends = run.completedSteps().map(({ completedAt }) => completedAt.getTime());
+  const seconds = ((ends.at(-1) ?? Number.NaN) - (ends[0] ?? Number.NaN)) / 1000;
+  const curve = pointsOf(run, playsPerStep, steps);
+  const within = curve.filter(
+    ({ trajectories }) => trajectories > playsPerStep && trajectories < steps * playsPerStep,
+  );
+  const correction = correctionOf(run);
   return {
-    secondsPerStep:
-      seconds.toSorted((less, more) => less - more)[seconds.length >> 1] ?? Number.NaN,
-    truncatedRatios: shares.reduce((sum, share) => sum + share, 0) / Math.max(1, shares.length),
-    curve: pointsOf(run, playsPerStep, steps),
+    ...{ seconds, secondsPerStep: seconds / (ends.length - 1), evaluations: within.length },
+    ...{ ...(correction && { correction }), curve },
   };
 }
 
+function correctionOf(run: Run): Result['correction'] {
+  const valuesOf = (metric: string) =>
+    run.metrics().flatMap(({ metrics }) => metrics[metric] ?? []);
+  const truncated = valuesOf('truncated-ratios/solver');
+  if (truncated.length === 0) return undefined;
+  const kl = agentNames(arithmeticTeam).map(
+    (agent) => [agent, meanOf(valuesOf(`behaviour-kl/${agent}`))] as const,
+  );
+  return {
+    truncatedRatios: { mean: meanOf(truncated), most: Math.max(...truncated) },
+    behaviourKl: Object.fromEntries(kl),
+  };
+}
+
+function meanOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+}
+
 function report(): void {
-  const base = results.get('0')?.secondsPerStep;
-  for (const [arm, { secondsPerStep, truncatedRatios, curve }] of results) {
-    const ratio = base === undefined ? '' : `, ${(secondsPerStep / base).toFixed(2)}×`;
+  const base = results.get('0')?.seconds;
+  for (const [arm, { seconds, secondsPerStep, evaluations, correction, curve }] of results) {
+    const ratio = base === undefined ? '' : `, ${(seconds / base).toFixed(2)}×`;
     const accuracies = curve.map(({ accuracy }) => (100 * accuracy).toFixed(1)).join(', ');
     console.log(
-      `${arm} steps ahead: ${secondsPerStep.toFixed(1)} s a step${ratio}; ${(100 * truncatedRatios).toFixed(2)} % of the solver's tokens at the limit; held-out accuracy ${accuracies} %`,
+      `${arm} steps ahead: ${secondsPerStep.toFixed(2)} s a step (${seconds.toFixed(0)} s from the end of step 1 to that of step ${steps}, evaluations in between: ${evaluations})${ratio}; ${describe(correction)}held-out accuracy ${accuracies} %`,
     );
   }
   if (values.json)
     console.log(JSON.stringify({ steps, latency, concurrency, arms: Object.fromEntries(results) }));
+}
+
+function describe(correction: Result['correction']): string {
+  if (correction === undefined) return '';
+  const { mean, most } = correction.truncatedRatios;
+  const kl = Object.entries(correction.behaviourKl).map(
+    ([agent, nats]) => `${agent} ${nats.toExponential(0)}`,
+  );
+  return `${(100 * mean).toFixed(3)} % of the solver's tokens at the limit (most in a step ${(100 * most).toFixed(2)} %); behaviour-kl ${kl.join(', ')} nats; `;
 }

@@ -70,7 +70,8 @@ export function readChoice(
   return (name) => asked.includes(name);
 }
 
-function refuse(bench: string, sentence: string): never {
+/** Ends a bench whose flags cannot be served, with exit code 2. */
+export function refuse(bench: string, sentence: string): never {
   console.error(`bench:${bench}: ${sentence}; --help lists the options`);
   process.exit(2);
 }

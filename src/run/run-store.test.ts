@@ -100,7 +100,9 @@ test('A completed step keeps its metrics; an uncompleted one is measured anew', 
   run.completeStep(1, 'step-000001', { seconds: 6 });
   expect(run.metrics()).toEqual([{ step: 1, metrics: { seconds: 6 } }]);
   expect(run.lastCompletedStep()).toBe(1);
-  expect(run.completedSteps()).toEqual([{ step: 1, checkpoint: 'step-000001' }]);
+  expect(run.completedSteps()).toEqual([
+    { step: 1, checkpoint: 'step-000001', completedAt: expect.any(Date) },
+  ]);
   expect(() => run.recordMetrics(1, { seconds: 7 })).toThrow('is completed');
   expect(() => run.completeStep(2, 'step-000002', { kl: Number.NaN })).toThrow('metric kl');
   // Neither half of the refused transaction is there.

@@ -41,7 +41,11 @@ import { TreeRecords } from './tree-records.ts';
 
 export type Evaluation = { readonly name: string; readonly rows: readonly EvaluationRow[] };
 export type StepMetrics = { readonly step: number; readonly metrics: Metrics };
-export type CompletedStep = { readonly step: number; readonly checkpoint: string };
+export type CompletedStep = {
+  readonly step: number;
+  readonly checkpoint: string;
+  readonly completedAt: Date;
+};
 
 /** The scope of the plays of an evaluation. */
 export function evaluationScope(name: string): string {
@@ -308,9 +312,11 @@ export class Run {
 
   /** Finished steps in order, each with the name of the checkpoint that holds its weights. */
   completedSteps(): CompletedStep[] {
-    return this.#database
-      .all('SELECT step, checkpoint FROM steps ORDER BY step')
-      .map((row) => ({ step: Number(row.step), checkpoint: text(row.checkpoint) }));
+    return this.#database.all('SELECT * FROM steps ORDER BY step').map((row) => ({
+      step: Number(row.step),
+      checkpoint: text(row.checkpoint),
+      completedAt: new Date(text(row.completed_at)),
+    }));
   }
 
   /** Adds graded plays to an evaluation, all of them or none. */
