@@ -3,13 +3,15 @@ import { type Checkpoint, listCheckpoints } from '../checkpoint/checkpoint-direc
 import { configAsJson, loadConfig } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { BoundaryError } from '../errors.ts';
-import { type ChosenBranches, chooseBranches, playBranches } from '../methods/branch.ts';
+import { playBranches } from '../methods/branch.ts';
 import {
   type BranchAgreement,
   type BranchedAction,
   branchAgreementOf,
   worstDisagreements,
 } from '../methods/branch-agreement.ts';
+import { type ChosenBranches, chooseBranches } from '../methods/choose-branches.ts';
+import type { Obstacle } from '../methods/rebuild-plays.ts';
 import { agentNames } from '../rollout/team.ts';
 import { firstDifference, hashOf, without } from '../run/configuration.ts';
 import { replaceFile } from '../run/replace-file.ts';
@@ -23,6 +25,7 @@ import { shownEstimate, table } from './table.ts';
 
 const defaults = { sample: 50, leaves: 8 };
 const shownDisagreements = 5;
+const shownObstacles = 5;
 
 export const branchCommand: Command = {
   summary: 'Play on from actions of a finished run, and compare the coach’s scores with the ends.',
@@ -59,7 +62,9 @@ type BranchResult = {
   readonly leaves: number;
   readonly scored: number;
   readonly ungraded: number;
+  /** Drawn actions whose plays' files could not be made again, and what was in the way. */
   readonly unreplayable: number;
+  readonly obstacles: readonly Obstacle[];
   /** Over both states of every action, each state once. */
   readonly failed: number;
   readonly agents: Readonly<Record<string, BranchAgreement>>;
@@ -86,23 +91,25 @@ async function branchFrom(source: Run, config: RunConfig, request: Request): Pro
     steps: 0,
     agents: agentNames(config.team),
   });
-  const verdicts = chosen.points.map(({ action, verdict }) => [action.id, verdict.score]);
+  const verdicts = chosen.candidates.map(({ action, verdict }) => [action.id, verdict.score]);
   const { training, close } = await wireBranches(config, {
     ...{ directory: record, resume, watch },
     ...(checkpoint === undefined ? {} : { checkpoint: checkpoint.directory }),
     branches: { run: source.directory, ...choice, leaves, verdicts: hashOf(verdicts) },
   });
   try {
-    const actions = await explainInterrupt('the same command with --resume goes on', () =>
-      playBranches(training, source, chosen.points, { step, leaves }),
+    const played = await explainInterrupt('the same command with --resume goes on', () =>
+      playBranches(training, source, chosen, { step, leaves }),
     );
+    const { actions, obstacles } = played;
     replaceFile(
       join(record, 'branches.jsonl'),
       actions.map((one) => `${JSON.stringify(one)}\n`),
     );
     return {
       ...{ run: source.directory, step, policies, leaves },
-      ...countsOf(chosen, training.run, step),
+      ...{ ...countsOf(chosen, training.run, step), obstacles },
+      unreplayable: obstacles.reduce((sum, one) => sum + one.actions, 0),
       agents: branchAgreementOf(actions, agentNames(config.team)),
       worst: worstDisagreements(actions, shownDisagreements),
       record,
@@ -112,9 +119,9 @@ async function branchFrom(source: Run, config: RunConfig, request: Request): Pro
   }
 }
 
-function countsOf({ scored, ungraded, unreplayable }: ChosenBranches, record: Run, step: number) {
+function countsOf({ scored, ungraded }: ChosenBranches, record: Run, step: number) {
   const ended = record.trajectoriesOf(`branch:${step}`);
-  return { scored, ungraded, unreplayable, failed: ended.filter(({ failure }) => failure).length };
+  return { scored, ungraded, failed: ended.filter(({ failure }) => failure).length };
 }
 
 /** What decides how a play goes on; the rest of a config may differ from the run's. */
@@ -195,7 +202,7 @@ function policiesOf(
 }
 
 function describe(result: BranchResult): string {
-  const { step, leaves, scored, ungraded, unreplayable, failed, agents, worst, record } = result;
+  const { step, leaves, scored, ungraded, failed, agents, worst, record } = result;
   const columns = [
     ...['agent', 'actions', 'score', 'value', 'correlation', 'rank corr.', 'reliability'],
     ...['effect', 'corr. with effect'],
@@ -215,11 +222,7 @@ function describe(result: BranchResult): string {
     'value: share of right answers after the action; effect: that, less the share before it. 95 % intervals in brackets, by bootstrap over tasks; – where it does not exist',
     `a value is itself an estimate from ${leaves} leaves (of a play’s last action it is the play’s own grade): perfect scores would correlate with it by the root of the reliability`,
     ...(ungraded === 0 ? [] : [`${ungraded} scored actions left out: their tasks have no answer`]),
-    ...(unreplayable === 0
-      ? []
-      : [
-          `${unreplayable} scored actions left out: their plays had changed files, which are not kept`,
-        ]),
+    ...describeObstacles(result),
     ...(failed === 0 ? [] : [`${failed} leaves failed and count for nothing`]),
     ...(unvalued === 0
       ? []
@@ -236,6 +239,19 @@ function describePolicies({ policies: { after, played }, step }: BranchResult): 
   return after === played
     ? `${named(after)} play on, which played step ${step}`
     : `${named(after)} play on: ${named(played)}, which played step ${step}, are not kept (training.keepCheckpoints)`;
+}
+
+function describeObstacles({ unreplayable, obstacles }: BranchResult): string[] {
+  if (unreplayable === 0) return [];
+  const most = obstacles.toSorted((one, other) => other.actions - one.actions);
+  const rest = most.slice(shownObstacles).reduce((sum, { actions }) => sum + actions, 0);
+  return [
+    `${unreplayable} drawn actions left out: they need files of their plays that could not be made again`,
+    ...most
+      .slice(0, shownObstacles)
+      .map(({ actionId, reason, actions }) => `  ${actions} by ${actionId}: ${reason}`),
+    ...(rest === 0 ? [] : [`  ${rest} by others`]),
+  ];
 }
 
 function describeDisagreement(action: BranchedAction): string {

@@ -11,7 +11,8 @@ import { defaultLimits } from '../sandbox/limits.ts';
 import { openWorkspaces } from '../sandbox/workspaces.ts';
 import type { Policy, Sampler } from '../types/training-service.ts';
 import type { Action } from '../types/trajectory.ts';
-import { chooseBranches, playBranches } from './branch.ts';
+import { playBranches } from './branch.ts';
+import { chooseBranches } from './choose-branches.ts';
 import type { Training } from './training.ts';
 
 let directory: string;
@@ -106,9 +107,9 @@ const options = { step: 1, leaves: 4 };
 test('what follows from an action is played anew from it and from before it, and graded', async () => {
   recordPlay({ answer: '7' });
   const { policies, calls } = createPolicies();
-  const { points, scored } = chooseBranches(source, choice);
-  const actions = await playBranches(trainingWith(policies), source, points, options);
-  expect(scored).toBe(2);
+  const chosen = chooseBranches(source, choice);
+  const { actions } = await playBranches(trainingWith(policies), source, chosen, options);
+  expect(chosen.scored).toBe(2);
   const [solver, checker] = ['solver', 'checker'].map((agent) =>
     actions.find((action) => action.agent === agent),
   );
@@ -127,8 +128,8 @@ test('replayed actions keep their tokens and log-probabilities, and the finished
   recordPlay({ answer: '7' });
   const before = [source.actionsOf(1), source.trajectoriesOf(1), source.feedbackOf(1)];
   const { policies } = createPolicies();
-  const { points } = chooseBranches(source, choice);
-  await playBranches(trainingWith(policies), source, points, options);
+  const chosen = chooseBranches(source, choice);
+  await playBranches(trainingWith(policies), source, chosen, options);
   expect([source.actionsOf(1), source.trajectoriesOf(1), source.feedbackOf(1)]).toEqual(before);
   const replayed = record.actionsOf('branch:1').filter(({ text }) => text === 'old');
   const original = source.actionsOf(1).find(({ agent }) => agent === 'solver') as Action;
@@ -139,17 +140,17 @@ test('replayed actions keep their tokens and log-probabilities, and the finished
 
 test('interrupted, it goes on where it stopped, and comes to the same', async () => {
   recordPlay({ answer: '7' });
-  const { points } = chooseBranches(source, choice);
+  const chosen = chooseBranches(source, choice);
   const { policies, calls } = createPolicies({ callsUntilKilled: 5 });
   const training = trainingWith(policies);
-  await expect(playBranches(training, source, points, options)).rejects.toThrow('killed');
+  await expect(playBranches(training, source, chosen, options)).rejects.toThrow('killed');
   calls.left = Number.POSITIVE_INFINITY;
-  const resumed = await playBranches(training, source, points, options);
+  const resumed = await playBranches(training, source, chosen, options);
   expect(calls).toMatchObject({ solver: 4, checker: 8 });
-  const again = await playBranches(training, source, points, options);
+  const again = await playBranches(training, source, chosen, options);
   expect(again).toEqual(resumed);
   expect(calls).toMatchObject({ solver: 4, checker: 8 });
-  expect(resumed.find(({ agent }) => agent === 'solver')?.before.value).toBe(0.5);
+  expect(resumed.actions.find(({ agent }) => agent === 'solver')?.before.value).toBe(0.5);
 });
 
 test('leaves that break count for nothing, and are told', async () => {
@@ -165,9 +166,9 @@ test('leaves that break count for nothing, and are told', async () => {
       return answer;
     },
   });
-  const { points } = chooseBranches(source, choice);
+  const chosen = chooseBranches(source, choice);
   const training = trainingWith(policies, { team: failing });
-  const actions = await playBranches(training, source, points, options);
+  const { actions } = await playBranches(training, source, chosen, options);
   const solver = actions.find(({ agent }) => agent === 'solver');
   const failed = [solver?.before, solver?.after].map((value) => value?.failed);
   expect(failed.toSorted()).toEqual([0, 1]);
@@ -181,9 +182,9 @@ test('leaves that do not go through what they were to replay count for nothing',
     ...team,
     play: async (_, { checker }) => (await checker.act('check old')).text,
   });
-  const { points } = chooseBranches(source, choice);
+  const chosen = chooseBranches(source, choice);
   const training = trainingWith(policies, { team: straying });
-  const actions = await playBranches(training, source, points, options);
+  const { actions } = await playBranches(training, source, chosen, options);
   const solver = actions.find(({ agent }) => agent === 'solver');
   expect(solver?.after).toEqual({ right: 0, graded: 0, failed: 4 });
 });
@@ -198,9 +199,9 @@ test('agents who act at the same time branch too: those who had not ended their 
   });
   recordPlay({ answer: 'old 7' });
   const { policies } = createPolicies();
-  const { points } = chooseBranches(source, choice);
+  const chosen = chooseBranches(source, choice);
   const training = trainingWith(policies, { team: pair });
-  const actions = await playBranches(training, source, points, options);
+  const { actions } = await playBranches(training, source, chosen, options);
   const solver = actions.find(({ agent }) => agent === 'solver');
   // `new 7` against `old 7`.
   expect([solver?.before.value, solver?.after.value]).toEqual([0, 1]);
@@ -208,37 +209,25 @@ test('agents who act at the same time branch too: those who had not ended their 
 
 test('a team that now asks its agents something else is refused', async () => {
   recordPlay({ answer: '7', changes: { observation: charactersOf('3 + 5?') } });
-  const { points } = chooseBranches(source, choice);
+  const chosen = chooseBranches(source, choice);
   const training = trainingWith(createPolicies().policies);
-  await expect(playBranches(training, source, points, options)).rejects.toThrow(
+  await expect(playBranches(training, source, chosen, options)).rejects.toThrow(
     'was recorded with another observation than the play now produces',
   );
 });
 
 test('the same actions are drawn every time', () => {
   recordPlay({ answer: '7' });
-  const drawn = () => chooseBranches(source, { step: 1, sample: 1 }).points.map((p) => p.action.id);
-  expect(drawn()).toHaveLength(1);
+  const drawn = () => chooseBranches(source, choice).candidates.map(({ action }) => action.id);
+  expect(drawn()).toHaveLength(2);
   expect(drawn()).toEqual(drawn());
 });
 
-test('a step without scores, without answers or whose files are gone is refused in a sentence', () => {
+test('a step without scores or without answers is refused in a sentence', () => {
   expect(() => chooseBranches(source, choice)).toThrow('step 1 of');
   recordPlay();
   expect(() => chooseBranches(source, { ...choice, label: 'x' })).toThrow(
     'has no scored action of "x"',
   );
   expect(() => chooseBranches(source, choice)).toThrow('no task of step 1');
-});
-
-test('actions after which files of the play had changed are left out', () => {
-  const wrote = {
-    tool: 'python',
-    status: 'ok',
-    output: '',
-    durationMs: 1,
-    files: { written: [{ path: 'a.csv', bytes: 1 }], removed: [] },
-  } as const;
-  recordPlay({ answer: '7', changes: { toolResults: [wrote] } });
-  expect(() => chooseBranches(source, choice)).toThrow('changed files of its play');
 });

@@ -1,111 +1,22 @@
 import { BoundaryError } from '../errors.ts';
-import { createRandom, seedFor, shuffled } from '../random.ts';
 import type { PlayRequest } from '../rollout/collect.ts';
+import { hasChangedFiles } from '../rollout/rebuild-files.ts';
 import type { Run } from '../run/run-store.ts';
 import type { Feedback } from '../types/feedback.ts';
-import type { Task } from '../types/task.ts';
-import type { Action, Trajectory } from '../types/trajectory.ts';
+import type { Trajectory } from '../types/trajectory.ts';
 import { type BranchedAction, type BranchValue, branchValueOf } from './branch-agreement.ts';
+import type { BranchPoint, ChosenBranches, PlayState } from './choose-branches.ts';
 import { playAndJudge } from './play-and-judge.ts';
+import {
+  copyOf,
+  drawPoints,
+  nameWithin,
+  type Obstacle,
+  type RebuiltAction,
+  rebuildIdOf,
+  withRebuilt,
+} from './rebuild-plays.ts';
 import { createStage, publishAll, type Training } from './training.ts';
-
-/** A scored action of a finished run, with what stands before and at it in its play. */
-export type BranchPoint = {
-  readonly task: Task;
-  readonly action: Action;
-  readonly verdict: Extract<Feedback, { kind: 'scored' }>;
-  readonly before: PlayState;
-  readonly after: PlayState;
-};
-
-/** How far a recorded play is replayed. */
-type PlayState = {
-  readonly task: Task;
-  /** Replayed actions, in order; none = the play begins anew. */
-  readonly fixed: readonly Action[];
-  /** Whether the play had ended by then. */
-  readonly isEnd: boolean;
-};
-
-export type BranchChoice = {
-  readonly step: number;
-  /** How many actions to branch from at most. */
-  readonly sample: number;
-  /** Label of second verdicts to check; absent = the run's own. */
-  readonly label?: string;
-};
-
-/** The actions to branch from, and how many could not be. */
-export type ChosenBranches = {
-  readonly points: readonly BranchPoint[];
-  /** Scored actions of plays that ended. */
-  readonly scored: number;
-  /** Of them those whose task has no answer to grade against. */
-  readonly ungraded: number;
-  /** Of the others those after which files of the play had changed, which are not kept. */
-  readonly unreplayable: number;
-};
-
-/**
- * Draws scored actions of a step, the same ones every time.
- *
- * @throws BoundaryError when the step has none, or none that can be replayed and graded
- */
-export function chooseBranches(run: Run, { step, sample, label }: BranchChoice): ChosenBranches {
-  const verdicts = label === undefined ? run.feedbackOf(step) : run.rescores.secondOf(label, step);
-  const scored = pointsOf(run, run.trajectoriesOf(step), verdicts);
-  const whose = label === undefined ? '' : ` of "${label}"`;
-  if (scored.length === 0) {
-    throw new BoundaryError(
-      'run',
-      `step ${step} of ${run.directory} has no scored action${whose}: there is no score to check; choose another --step, or have its actions scored by \`rescore\` and name the label with --as`,
-    );
-  }
-  const graded = scored.filter(({ task }) => task.answer !== undefined || task.table);
-  if (graded.length === 0) {
-    throw new BoundaryError(
-      'task',
-      `no task of step ${step} of ${run.directory} has an answer: what branches from an action cannot be graded`,
-    );
-  }
-  const replayable = graded.filter(({ after }) => !after.fixed.some(hasChangedFiles));
-  if (replayable.length === 0) {
-    throw new BoundaryError(
-      'run',
-      `every scored action of step ${step} of ${run.directory} comes after a tool that changed files of its play, and those are not kept after a play: they cannot be branched from`,
-    );
-  }
-  const random = createRandom(seedFor('branch', step));
-  const unreplayable = graded.length - replayable.length;
-  const points = shuffled(replayable, random).slice(0, sample);
-  const ungraded = scored.length - graded.length;
-  return { points, scored: scored.length, ungraded, unreplayable };
-}
-
-function pointsOf(
-  run: Run,
-  trajectories: readonly Trajectory[],
-  verdicts: ReadonlyMap<string, Feedback>,
-): BranchPoint[] {
-  const seen = new Set<string>();
-  return trajectories.flatMap(({ taskId, actions, failure }) => {
-    const task = run.rescores.task(taskId);
-    if (failure || task === undefined) return [];
-    return actions.flatMap((action, at) => {
-      const verdict = verdicts.get(action.id);
-      if (verdict?.kind !== 'scored' || seen.has(action.id)) return [];
-      seen.add(action.id);
-      const stateAfter = (count: number) => {
-        return { task, fixed: actions.slice(0, count), isEnd: count === actions.length };
-      };
-      return { task, action, verdict, before: stateAfter(at), after: stateAfter(at + 1) };
-    });
-  });
-}
-
-function hasChangedFiles({ toolResults }: Action): boolean {
-  return toolResults.some(({ files }) => files !== undefined);
-}
 
 export type BranchOptions = {
   readonly step: number;
@@ -113,29 +24,44 @@ export type BranchOptions = {
   readonly leaves: number;
 };
 
+/** What the branches came to, and what kept others from being played. */
+export type PlayedBranches = {
+  readonly actions: readonly BranchedAction[];
+  readonly obstacles: readonly Obstacle[];
+};
+
 /**
  * Plays on from the state before and the state after each action with the training's policies, as the run did: at its
- * temperature, with its filters. Replayed actions are taken as they were sampled, token by token. What the run store
- * holds of these plays is not played again.
+ * temperature, with its filters. Replayed actions are taken as they were sampled, token by token, and find the files that
+ * tools of the run had left. What the run store holds of these plays is not played again.
  *
  * @param source the finished run, which is only read
- * @throws BoundaryError when more than the permitted share of plays failed, or the team now asks its agents something else
+ * @throws BoundaryError when more than the permitted share of plays failed, the team now asks its agents something else, or
+ * the files that every action needs cannot be made again
  */
 export async function playBranches(
   training: Training,
   source: Run,
-  points: readonly BranchPoint[],
+  chosen: ChosenBranches,
   options: BranchOptions,
-): Promise<readonly BranchedAction[]> {
-  const { settings } = training;
-  const scope = `branch:${options.step}`;
+): Promise<PlayedBranches> {
+  const { settings, workspaces } = training;
+  const { step } = options;
+  const scope = `branch:${step}`;
+  const { points, obstacles, rebuilt } = await drawPoints(training, chosen, step);
+  if (points.length === 0) refuseObstacles(source, step, obstacles);
   const branches = placeStates(points, options.leaves);
   const shown = {
-    words: source.coachRecords.shownOf(options.step),
-    feedback: source.feedbackOf(options.step),
+    words: source.coachRecords.shownOf(step),
+    feedback: source.feedbackOf(step),
   };
+  const files = new Map<string, RebuiltAction>();
   for (const { state, samples } of branches.values()) {
-    for (const sample of samples) copyPrefix(training.run, shown, { scope, state, sample });
+    for (const sample of samples) {
+      const playId = `${scope}/${state.task.id}/${sample}`;
+      copyPrefix(training.run, shown, { scope, state, playId });
+      for (const [id, place] of rebuiltActions(state, step, playId)) files.set(id, place);
+    }
   }
   const stage = createStage(training, {
     scope,
@@ -146,9 +72,12 @@ export async function playBranches(
   const requests = [...branches.values()].flatMap(({ state: { task }, samples }) =>
     samples.map((sample): PlayRequest => ({ task, sample })),
   );
-  const { trajectories, outcomes } = await playAndJudge(training, stage, requests, {
+  const sharing = { ...stage, workspaces: withRebuilt(workspaces, files) };
+  const { trajectories, outcomes } = await playAndJudge(training, sharing, requests, {
     coached: false,
   });
+  // Only now: until all branches are played, any of them may be resumed.
+  for (const id of rebuilt) await workspaces.remove(id);
   const played = new Map(trajectories.map((one) => [`${one.taskId}/${one.sample}`, one]));
   const valueAt = (state: PlayState): BranchValue => {
     const { samples } = branches.get(nameOf(state)) as Branches;
@@ -159,11 +88,19 @@ export async function playBranches(
     });
     return branchValueOf(leaves);
   };
-  return points.map(({ task, action, verdict, before, after }) => ({
+  const actions = points.map(({ task, action, verdict, before, after }) => ({
     ...{ actionId: action.id, agent: action.agent, taskId: task.id },
     ...{ score: verdict.score, reason: verdict.reason, isLast: after.isEnd },
     ...{ before: valueAt(before), after: valueAt(after) },
   }));
+  return { actions, obstacles };
+}
+
+function refuseObstacles(source: Run, step: number, [first]: readonly Obstacle[]): never {
+  throw new BoundaryError(
+    'run',
+    `every scored action of step ${step} of ${source.directory} comes after a tool that changed files of its play, and those cannot be made again: they cannot be branched from (the first: ${first?.actionId}: ${first?.reason})`,
+  );
 }
 
 type Branches = { readonly state: PlayState; readonly samples: readonly number[] };
@@ -202,23 +139,30 @@ type Shown = {
 function copyPrefix(
   run: Run,
   shown: Shown,
-  at: { readonly scope: string; readonly state: PlayState; readonly sample: number },
+  at: { readonly scope: string; readonly state: PlayState; readonly playId: string },
 ): void {
-  const { scope, state, sample } = at;
-  const renamed = (id: string) =>
-    `${scope}/${state.task.id}/${sample}/${id.slice(id.lastIndexOf('/') + 1)}`;
+  const { scope, state, playId } = at;
   for (const action of state.fixed) {
-    const { id, parent } = action;
-    run.recordAction(scope, {
-      ...action,
-      id: renamed(id),
-      ...(parent === undefined ? {} : { parent: renamed(parent) }),
-    });
+    const { id } = action;
+    const copy = copyOf(action, playId);
+    run.recordAction(scope, copy);
     if (!shown.words.has(id)) continue;
     const verdict = shown.feedback.get(id);
-    if (verdict) run.recordFeedback({ ...verdict, actionId: renamed(id) });
-    run.coachRecords.recordShown(renamed(id), shown.words.get(id));
+    if (verdict) run.recordFeedback({ ...verdict, actionId: copy.id });
+    run.coachRecords.recordShown(copy.id, shown.words.get(id));
   }
+}
+
+/** Of the actions that a play replays, where the files are that they left. */
+function rebuiltActions(
+  { play, fixed }: PlayState,
+  step: number,
+  playId: string,
+): readonly (readonly [string, RebuiltAction])[] {
+  const owner = rebuildIdOf(step, play);
+  return fixed
+    .filter(hasChangedFiles)
+    .map(({ id }) => [nameWithin(playId, id), { owner, actionId: nameWithin(owner, id) }]);
 }
 
 /** Whether a leaf went through what it was to replay: a play whose code decides by chance may not. */

@@ -214,7 +214,7 @@ describe('an interrupted play', () => {
     const filed = { ...task, id: 'filed' };
     const whole = await playTask(stageOf(team, lines(), { tools }), filed, 0);
     expect(whole.answer).toBe('kept');
-    expect(whole.actions[0]?.toolResults[0]?.files?.written).toEqual([{ path: 'x.txt', bytes: 4 }]);
+    expect(whole.actions[0]?.toolResults[0]?.files?.written).toMatchObject([{ bytes: 4 }]);
     const finished = new Map(whole.actions.slice(0, 2).map((action) => [action.id, action]));
     const after = stageOf(team, lines(), { tools, finished });
     const resumed = await playTask(after, filed, 0);

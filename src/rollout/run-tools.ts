@@ -34,25 +34,38 @@ export async function runTools(
   for (const calls of callsInTurn(toolCalls)) {
     const [first] = calls;
     const tool = said.allowed.includes(first.tool) ? tools.get(first.tool) : undefined;
-    const inputs = calls.map(({ input }) => input);
-    const results =
-      tool?.runTogether && calls.length > 1
-        ? await tool.runTogether(inputs, options)
-        : await runEach(calls, tool, { ...options, allowed: said.allowed });
-    const failed = results.find(({ status }) => status === 'infrastructure');
-    if (failed !== undefined) {
-      const message = `${failed.tool} could not run for ${said.agent}: ${failed.output}`;
-      throw new BoundaryError('tool', message);
-    }
-    toolResults.push(...results);
+    toolResults.push(...(await runCalls(calls, tool, { ...options, ...said })));
   }
   return { toolCalls, toolResults };
 }
 
-type Calls = readonly [ToolCall, ...ToolCall[]];
+/** Calls to one tool that follow one another. */
+export type Calls = readonly [ToolCall, ...ToolCall[]];
+
+/**
+ * Runs calls of one action to one tool.
+ *
+ * @param tool absent = there is none of that name
+ * @throws BoundaryError("tool") when our side of it fails
+ */
+export async function runCalls(
+  calls: Calls,
+  tool: Tool | undefined,
+  { agent, allowed, ...options }: ToolCallOptions & Pick<Said, 'agent' | 'allowed'>,
+): Promise<readonly ToolResult[]> {
+  const inputs = calls.map(({ input }) => input);
+  const results =
+    tool?.runTogether && calls.length > 1
+      ? await tool.runTogether(inputs, options)
+      : await runEach(calls, tool, { ...options, allowed });
+  const failed = results.find(({ status }) => status === 'infrastructure');
+  if (failed === undefined) return results;
+  const message = `${failed.tool} could not run for ${agent}: ${failed.output}`;
+  throw new BoundaryError('tool', message);
+}
 
 /** Calls in their order, those together that follow one another to the same tool and can be made. */
-function callsInTurn(calls: readonly ToolCall[]): readonly Calls[] {
+export function callsInTurn(calls: readonly ToolCall[]): readonly Calls[] {
   const turns: [ToolCall, ...ToolCall[]][] = [];
   for (const call of calls) {
     const before = turns.at(-1);

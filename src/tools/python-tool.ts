@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { Execution, FileChanges, Sandbox } from '../types/sandbox.ts';
 import type { Tool, ToolCallOptions, ToolResult } from '../types/tool.ts';
 import { endsOfBlocks, joinBlocks } from './python-blocks.ts';
@@ -6,7 +6,10 @@ import { endsOfBlocks, joinBlocks } from './python-blocks.ts';
 /** What changed, without the contents: what a coach and a reader of the run are told. */
 function trailOf({ written, removed }: FileChanges): Pick<ToolResult, 'files'> {
   if (written.size + removed.length === 0) return {};
-  const files = [...written].map(([path, content]) => ({ path, bytes: content.length }));
+  const files = [...written].map(([path, content]) => {
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    return { path, bytes: content.length, sha256 };
+  });
   return { files: { written: files, removed } };
 }
 
@@ -41,7 +44,7 @@ async function executeTogether(
  */
 export function createPythonTool(sandbox: Sandbox): Tool {
   return {
-    name: 'python',
+    ...{ name: 'python', isRepeatable: true },
     run: async (input, options) => {
       const { changes, ...execution } = await execute(sandbox, input, options);
       return { tool: 'python', ...execution, ...trailOf(changes) };

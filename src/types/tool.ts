@@ -18,9 +18,15 @@ export type ToolResult = {
   readonly durationMs: number;
   /** What the call changed in the play's workspace; absent when nothing. */
   readonly files?: {
-    readonly written: readonly WorkspaceFile[];
+    readonly written: readonly WrittenFile[];
     readonly removed: readonly string[];
   };
+};
+
+/** A file that a call wrote. */
+export type WrittenFile = WorkspaceFile & {
+  /** Of its content, in hexadecimal; absent where the tool does not tell. */
+  readonly sha256?: string;
 };
 
 /** Where and for whom a tool is called. */
@@ -40,6 +46,11 @@ export type Tool = {
   /** JSON schema of the arguments. */
   readonly parameters?: Readonly<Record<string, unknown>>;
   readonly run: (input: string, options: ToolCallOptions) => Promise<ToolResult>;
+  /**
+   * Whether its calls may be made again to get the files of a play back: whatever they do, they do it to those files.
+   * Absent = they may do more, and are made once.
+   */
+  readonly isRepeatable?: boolean;
   /** Runs calls of one action that follow one another and share state; one result each, in order. */
   readonly runTogether?: (
     inputs: readonly string[],
