@@ -48,8 +48,7 @@ const vllmDescription = z.strictObject({
 export async function describedVllm(text: string): Promise<ServiceUnderTest> {
   const { url, baseModel, model, directory } = vllmDescription.parse(JSON.parse(text));
   const file = `${model}/config.json`;
-  const { vocabSize } = parseModelConfig(await readJson(file), file);
-  const { maxPositions } = contractModel;
+  const { vocabSize, maxPositions } = parseModelConfig(await readJson(file), file);
   return {
     create: async () =>
       withVllmSampling(await createLocalTrainingService({ modelDirectory: model, threads: 1 }), {
