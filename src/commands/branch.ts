@@ -16,7 +16,7 @@ import { agentNames } from '../rollout/team.ts';
 import { firstDifference, hashOf, without } from '../run/configuration.ts';
 import { replaceFile } from '../run/replace-file.ts';
 import { openRun, type Run } from '../run/run-store.ts';
-import { wireBranches } from '../wiring.ts';
+import { type OnInterrupt, wireBranches } from '../wiring.ts';
 import { type Command, integer, optional, type Request, repeated } from './command.ts';
 import { explainInterrupt } from './explain-interrupt.ts';
 import { createProgress, screenFor } from './progress.ts';
@@ -92,31 +92,32 @@ async function branchFrom(source: Run, config: RunConfig, request: Request): Pro
     agents: agentNames(config.team),
   });
   const verdicts = chosen.candidates.map(({ action, verdict }) => [action.id, verdict.score]);
-  const { training, close } = await wireBranches(config, {
-    ...{ directory: record, resume, watch },
-    ...(checkpoint === undefined ? {} : { checkpoint: checkpoint.directory }),
-    branches: { run: source.directory, ...choice, leaves, verdicts: hashOf(verdicts) },
-  });
-  try {
-    const played = await explainInterrupt('the same command with --resume goes on', () =>
-      playBranches(training, source, chosen, { step, leaves }),
-    );
-    const { actions, obstacles } = played;
-    replaceFile(
-      join(record, 'branches.jsonl'),
-      actions.map((one) => `${JSON.stringify(one)}\n`),
-    );
-    return {
-      ...{ run: source.directory, step, policies, leaves },
-      ...{ ...countsOf(chosen, training.run, step), obstacles },
-      unreplayable: obstacles.reduce((sum, one) => sum + one.actions, 0),
-      agents: branchAgreementOf(actions, agentNames(config.team)),
-      worst: worstDisagreements(actions, shownDisagreements),
-      record,
-    };
-  } finally {
-    await close();
-  }
+  const play = async (onInterrupt: OnInterrupt) => {
+    const { training, close } = await wireBranches(config, {
+      ...{ directory: record, resume, watch, onInterrupt },
+      ...(checkpoint === undefined ? {} : { checkpoint: checkpoint.directory }),
+      branches: { run: source.directory, ...choice, leaves, verdicts: hashOf(verdicts) },
+    });
+    try {
+      const played = await playBranches(training, source, chosen, { step, leaves });
+      return { ...played, counts: countsOf(chosen, training.run, step) };
+    } finally {
+      await close();
+    }
+  };
+  const hint = 'the same command with --resume goes on';
+  const { actions, obstacles, counts } = await explainInterrupt(hint, play);
+  replaceFile(
+    join(record, 'branches.jsonl'),
+    actions.map((one) => `${JSON.stringify(one)}\n`),
+  );
+  return {
+    ...{ run: source.directory, step, policies, leaves, ...counts, obstacles },
+    unreplayable: obstacles.reduce((sum, one) => sum + one.actions, 0),
+    agents: branchAgreementOf(actions, agentNames(config.team)),
+    worst: worstDisagreements(actions, shownDisagreements),
+    record,
+  };
 }
 
 function countsOf({ scored, ungraded }: ChosenBranches, record: Run, step: number) {
