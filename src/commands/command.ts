@@ -39,15 +39,12 @@ export function parseRequest(name: string, command: Command, args: readonly stri
   if (values.help !== true && missing.length > 0) {
     throw new BoundaryError(
       'config',
-      `teamtune ${name}: expected ${missing.join(' ')}; see teamtune ${name} --help`,
+      `${name}: expected ${missing.join(' ')}; see teamtune ${name} --help`,
     );
   }
   const extra = positionals[command.operands.length];
   if (extra !== undefined) {
-    throw new BoundaryError(
-      'config',
-      `teamtune ${name}: unexpected ${extra}; see teamtune ${name} --help`,
-    );
+    throw new BoundaryError('config', `${name}: unexpected ${extra}; see teamtune ${name} --help`);
   }
   return { operands: positionals, values, json: values.json === true };
 }
@@ -57,14 +54,18 @@ function parse(name: string, options: Options, args: readonly string[]) {
     const parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
     return { values: parsed.values as Values, positionals: parsed.positionals };
   } catch (cause) {
-    throw new BoundaryError('config', `teamtune ${name}: ${firstLine(messageOf(cause))}`, {
-      cause,
-    });
+    throw new BoundaryError(
+      'config',
+      `${name}: ${firstSentence(messageOf(cause))}; see teamtune ${name} --help`,
+      { cause },
+    );
   }
 }
 
-function firstLine(text: string): string {
-  return text.split('\n')[0] ?? text;
+/** Node goes on with how an operand that begins with a dash is written, which no command here takes. */
+function firstSentence(text: string): string {
+  const [line = text] = text.split('\n');
+  return line.split('. ')[0] ?? line;
 }
 
 /** The text of `--help`. */

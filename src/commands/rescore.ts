@@ -42,7 +42,7 @@ export const rescoreCommand: Command = {
     if (!wanted) {
       throw new BoundaryError(
         'config',
-        'teamtune rescore: expected --coach, --credit or --estimator; see teamtune rescore --help',
+        'rescore: expected --coach, --credit or --estimator; see teamtune rescore --help',
       );
     }
     const run = openRun(directory, { mode: 'resume' });
