@@ -29,5 +29,8 @@ test('a bench says what it takes, and names what it does not know in one sentenc
   expect(flag.stderr).toBe("bench:hostile: Unknown option '--jsno'; --help lists the options\n");
   expect(bench('mappa', '--seeds', '0').stderr).toMatch(/whole number from 1 on, got "0"/);
   expect(bench('mappa', '--bases', '3').stderr).toMatch(/whole number from 1 to 2, got "3"/);
+  expect(bench('server-steps', '--server', 'skyrl-megatron').stderr).toBe(
+    'bench:server-steps: --server: expected skyrl-jax, tinker, tuft, got "skyrl-megatron"; --help lists the options\n',
+  );
   expect(bench('server-curve', '--only', 'her').stderr).toMatch(/no "her"; there are here, there;/);
 }, 240_000);
