@@ -40,7 +40,10 @@ function read(run: Run) {
     const { accuracy = Number.NaN, low, high } = accuracyOf(rows) ?? {};
     return { name, accuracy, interval: [low, high] };
   });
-  const texts = run.metrics().flatMap(({ step }) => run.actionsOf(step).map(({ text }) => text));
+  // By name, since a play that has an action more would shift all that come after it.
+  const texts = new Map(
+    run.metrics().flatMap(({ step }) => run.actionsOf(step).map(({ id, text }) => [id, text])),
+  );
   return { curve, texts, metrics: run.metrics() };
 }
 type Side = ReturnType<typeof read>;
@@ -95,17 +98,17 @@ function differences(here: Side, there: Side): ReadonlyMap<string, number> {
 }
 
 function report(here: Side, there: Side): void {
-  const equal = here.texts.filter((text, index) => text === there.texts[index]).length;
+  const equal = [...here.texts].filter(([id, text]) => text === there.texts.get(id)).length;
   const curve = here.curve.map(({ name: at, accuracy, interval }, index) => ({
     ...{ at, here: accuracy, low: interval[0], high: interval[1] },
     there: there.curve[index]?.accuracy,
   }));
   console.table(curve);
-  console.log(`${equal} of ${here.texts.length} actions are the same text`);
+  console.log(`${equal} of ${here.texts.size} actions are the same text`);
   const largest = Object.fromEntries(differences(here, there));
   for (const [area, value] of Object.entries(largest)) {
     console.log(`${area.padEnd(10)} differs by at most ${value.toExponential(1)}`);
   }
   if (!values.json) return;
-  console.log(JSON.stringify({ curve, actions: here.texts.length, equal, differences: largest }));
+  console.log(JSON.stringify({ curve, actions: here.texts.size, equal, differences: largest }));
 }
