@@ -22,10 +22,10 @@ it('counts what plays share once', () => {
 });
 
 it('counts two epochs of every action, and four of at most two pairs below each of 3 drafts and 9 critiques', () => {
-  // A pair: 4 epochs of two answers and the anchor's one, and two under the reference.
+  // A pair: 4 epochs of two answers, and two under the reference.
   const { trainedActions, trainedTokens, stepsPerRound } = loadOf({});
-  expect(trainedActions).toBe(2 * 39 + 14 * (3 * 2 + 9 * 2));
-  expect(trainedTokens).toBe(2 * 111 + 14 * (3 * 2 * 5 + 9 * 2 * 2));
+  expect(trainedActions).toBe(2 * 39 + 10 * (3 * 2 + 9 * 2));
+  expect(trainedTokens).toBe(2 * 111 + 10 * (3 * 2 * 5 + 9 * 2 * 2));
   expect(stepsPerRound).toBe(2);
   expect(loadOf({ objective: 'sft' })).toMatchObject({ trainedActions: 78, stepsPerRound: 1 });
 });

@@ -62,8 +62,8 @@ function passesOf(
 ): (level: Level) => number {
   const capped = (count: number, most = Number.POSITIVE_INFINITY) => Math.min(count, most);
   const chosen = dpo.agents ?? agents.slice(1).map(({ name }) => name);
-  // Forward and backward, with the preferred one a second time for the anchor; the reference once.
-  const ofPair = dpo.epochs * (dpo.anchor > 0 ? 3 : 2) + 2;
+  // Forward and backward; the reference once.
+  const ofPair = 2 * dpo.epochs + 2;
   return ({ agent, ways, nodes }) => {
     // Once, and once under the reference.
     if (objective === 'values') return 2 * nodes;

@@ -293,8 +293,28 @@ describe('computePreferenceLoss', () => {
     expectSlopes(computePreferenceLoss(sure, rejected, loss)[0].slopes, [0, 0, 0]);
   });
 
+  it('adds the anchor’s cross-entropy per token of the preferred alone, and says how much that is', () => {
+    const loss = { kind: 'dpo', beta: 0.5, pairWeight: 0.25, anchor: 2 } as const;
+    // Weights 3 and 1 of log-probabilities −0.5 and −1.5: (1.5 + 1.5) / 4 nats per token, twice, a quarter of it.
+    const weighted = {
+      datum: datumOf(0, 3, 1),
+      logprobs: Float32Array.of(Number.NaN, -0.5, -1.5),
+    };
+    const [plain] = computePreferenceLoss(weighted, rejected, { ...loss, anchor: 0 });
+    const [better, worse] = computePreferenceLoss(weighted, rejected, loss);
+    expect(better.loss - plain.loss).toBeCloseTo(0.375, 9);
+    expect(better.sums.anchorLoss).toBeCloseTo(0.375, 9);
+    const added = better.slopes.map((slope, at) => slope - (plain.slopes[at] ?? 0));
+    expectSlopes(added, [0, -0.375, -0.125]);
+    expect([worse.loss, worse.sums.anchorLoss]).toEqual([0, 0]);
+    expect(plain.sums).not.toHaveProperty('anchorLoss');
+  });
+
   it('has the slopes of finite differences in every log-probability of both', () => {
-    const loss = { kind: 'dpo', beta: 0.7, labelSmoothing: 0.2, isLengthNormalised: true } as const;
+    const loss = {
+      kind: 'dpo',
+      ...{ beta: 0.7, labelSmoothing: 0.2, isLengthNormalised: true, anchor: 0.3 },
+    } as const;
     const step = 2 ** -8;
     const [better, worse] = computePreferenceLoss(preferred, rejected, loss);
     [better, worse].forEach(({ slopes }, side) => {

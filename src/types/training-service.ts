@@ -55,7 +55,8 @@ export type TokenLoss = (
 /**
  * Direct preference optimisation over pairs: datums 0, 2, 4, … are preferred to the one that follows each.
  * With Δ = s(preferred) − s(rejected), s = Σ w·(p − reference), divided by Σ w when `isLengthNormalised`, a pair costs
- * pairWeight · (−(1 − ε)·log σ(β·Δ) − ε·log σ(−β·Δ)), ε = labelSmoothing. The total is the sum over pairs.
+ * pairWeight · (−(1 − ε)·log σ(β·Δ) − ε·log σ(−β·Δ) + λ·(−Σ w·p / Σ w of the preferred)), ε = labelSmoothing and
+ * λ = anchor. The total is the sum over pairs.
  */
 export type PreferenceLoss = {
   readonly kind: 'dpo';
@@ -65,6 +66,8 @@ export type PreferenceLoss = {
   readonly isLengthNormalised?: boolean;
   /** Default 1; 1/pairs makes the total a mean. */
   readonly pairWeight?: number;
+  /** Default 0. Needs preferred weights that do not sum to 0. */
+  readonly anchor?: number;
 };
 
 /**
@@ -84,7 +87,8 @@ export type PassResult = {
   readonly values?: readonly Float32Array[];
   /**
    * Sums over the data. `loss`; `tokens` with w ≠ 0; `clippedTokens` where the loss clips; `entropy` of sampled data;
-   * `kl` = Σ (q − p); `referenceKl` with a KL term; `pairs`, `correctPairs` and `margin` = Σ β·Δ of dpo.
+   * `kl` = Σ (q − p); `referenceKl` with a KL term; `pairs`, `correctPairs` and `margin` = Σ β·Δ of dpo,
+   * and `anchorLoss` = the anchors' share of `loss` where it has them.
    */
   readonly metrics: Readonly<Record<string, number>>;
 };

@@ -40,6 +40,7 @@ const losses: Readonly<Record<string, readonly [Loss, readonly Datum[]]>> = {
     data,
   ],
   preferences: [{ kind: 'dpo', beta: 0.5, labelSmoothing: 0.1, pairWeight: 0.5 }, data],
+  'preferences with an anchor': [{ kind: 'dpo', beta: 0.5, pairWeight: 0.5, anchor: 0.7 }, data],
 };
 
 let local: TrainingService;

@@ -8,6 +8,7 @@ import {
   adam,
   datumOf,
   expectClose,
+  expectSameNorm,
   lesson,
   params,
   prompt,
@@ -131,6 +132,11 @@ export function describeTrainingLosses(name: string, under: ServiceUnderTest): v
         supervised(5, 6, 7),
         supervised(5, 9, 9),
       ];
+      const still = { ...adam, learningRate: 0 };
+      const averaged = (datum: Datum, weight: number): Datum => {
+        const { length } = datum.input;
+        return { ...datum, weights: new Float32Array(length).fill(weight / length) };
+      };
 
       it('cost log 2 a pair where the policy is the reference, and are learnt', async () => {
         const policy = await newPolicy('a');
@@ -144,6 +150,22 @@ export function describeTrainingLosses(name: string, under: ServiceUnderTest): v
         expect(last.loss).toBeLessThan(first.loss ?? 0);
         expect(last.correctPairs).toBe(2);
         expect(last.margin).toBeGreaterThan(0);
+      });
+
+      it('have the same gradient with an anchor as with cross-entropy in a pass of its own', async () => {
+        const policy = await newPolicy('a');
+        const data = await withReference(pairs, policy);
+        const loss: Loss = { kind: 'dpo', beta: 0.5, pairWeight: 0.5 };
+        const joined = await policy.forwardBackward(data, { ...loss, anchor: 0.3 }).result;
+        const joinedStep = await policy.optimStep(still).result;
+        const apart = await policy.forwardBackward(data, loss).result;
+        const anchors = [data[0], data[2]].map((datum) => averaged(datum as Datum, 0.5 * 0.3));
+        const anchored = await policy.forwardBackward(anchors, { kind: 'cross_entropy' }).result;
+        const apartStep = await policy.optimStep(still).result;
+        expectSameNorm(joinedStep, apartStep);
+        const { loss: total = 0, anchorLoss = 0 } = joined.metrics;
+        expect(anchorLoss).toBeCloseTo(anchored.metrics.loss ?? Number.NaN, 5);
+        expect(total - anchorLoss).toBeCloseTo(apart.metrics.loss ?? Number.NaN, 5);
       });
 
       it('without a partner are refused', async () => {

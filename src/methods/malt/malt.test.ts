@@ -60,7 +60,7 @@ function notingPolicy(id: string, later = -1) {
   let steps = 0;
   const pass = (data: readonly Datum[], logprob: number) => ({
     logprobs: data.map(({ target }) => new Float32Array(target.length).fill(logprob)),
-    metrics: { loss: 1, tokens: 1, correctPairs: data.length / 2 },
+    metrics: { loss: 1, tokens: 1, correctPairs: data.length / 2, anchorLoss: 0.25 },
   });
   const sampler: Sampler = {
     ...{ policyId: id, version: 0, logprobs: async () => new Float32Array() },
@@ -219,7 +219,10 @@ test('positive actions become examples, and the next step prefers siblings, the 
   const pairs = first['pairs/refiner'] ?? 0;
   const taught = (of.get('refiner')?.notes ?? []).filter(({ loss }) => loss.kind === 'dpo');
   expect(taught.flatMap(({ data }) => data)).toHaveLength(2 * pairs);
-  expect(taught[0]?.loss).toEqual({ kind: 'dpo', beta: 0.2, pairWeight: 0.25 });
+  expect(taught[0]?.loss).toEqual({ kind: 'dpo', beta: 0.2, pairWeight: 0.25, anchor: 1 });
+  // Each batch's loss of 1 less the anchor's quarter, a mean over its pairs, in one pass a step.
+  expect(second['dpo-loss/refiner']).toBeCloseTo(0.75, 12);
+  expect(second['dpo-steps/refiner']).toBe(taught.length);
   const data = taught[0]?.data ?? [];
   // A preferred answer and the rejected one follow the same words.
   expect(data[0]?.input.slice(0, 3)).toEqual(data[1]?.input.slice(0, 3));

@@ -61,8 +61,8 @@ export async function trainOnExamples(
 /**
  * Direct preference optimisation of one policy, from where it stands: as it is at the start it is the reference.
  *
- * @returns means over the last epoch: `dpo-loss`, `dpo-accuracy` (pairs whose margin is positive), `chosen-log-ratio` and
- *   `rejected-log-ratio` (nats per answer); and `dpo-steps`. Nothing without pairs
+ * @returns means over the last epoch: `dpo-loss` (without the anchor), `dpo-accuracy` (pairs whose margin is positive),
+ *   `chosen-log-ratio` and `rejected-log-ratio` (nats per answer); and `dpo-steps`. Nothing without pairs
  * @throws BoundaryError("policy") when the preferred answers themselves become unlikely
  * @see Rafailov et al. 2023, arXiv:2305.18290, eq. 7; the anchor: Pang et al. 2024, arXiv:2404.19733, eq. 1
  */
@@ -106,19 +106,14 @@ async function preferenceStep(
   });
   const data = batch.flatMap(({ preferred, rejected }) => [datum(preferred), datum(rejected)]);
   const pairWeight = 1 / batch.length;
-  const pass = policy.forwardBackward(data, { kind: 'dpo', beta, pairWeight });
-  const anchored =
-    anchor === 0
-      ? undefined
-      : policy.forwardBackward(batch.map(anchorDatum(anchor / batch.length)), {
-          kind: 'cross_entropy',
-        });
+  const pass = policy.forwardBackward(data, { kind: 'dpo', beta, pairWeight, anchor });
   const update = policy.optimStep({ ...adam, learningRate });
-  const [found] = await Promise.all([pass.result, anchored?.result, update.result]);
+  const [found] = await Promise.all([pass.result, update.result]);
+  const { loss = Number.NaN, anchorLoss = 0, correctPairs = 0 } = found.metrics;
   const ratios = logRatios(data, found);
   return {
-    'dpo-loss': (found.metrics.loss ?? Number.NaN) * batch.length,
-    'dpo-accuracy': found.metrics.correctPairs ?? 0,
+    'dpo-loss': (loss - anchorLoss) * batch.length,
+    'dpo-accuracy': correctPairs,
     'chosen-log-ratio': sum(ratios.filter((_, row) => row % 2 === 0)),
     'rejected-log-ratio': sum(ratios.filter((_, row) => row % 2 === 1)),
   };
@@ -162,14 +157,6 @@ function refuseCollapse(
 function exampleDatum(action: Action): Datum {
   const { input, target, weights } = datumOf(action);
   return weights === undefined ? { input, target } : { input, target, weights };
-}
-
-function anchorDatum(weight: number): (pair: PreferencePair) => Datum {
-  return ({ preferred }) => {
-    const { weights, ...datum } = exampleDatum(preferred);
-    const each = weight / preferred.tokens.length;
-    return { ...datum, weights: (weights as Float32Array).map((one) => one * each) };
-  };
 }
 
 /** Every epoch in an order of its own. */
