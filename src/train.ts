@@ -2,22 +2,28 @@ import { evaluateSets } from './evaluate.ts';
 import { openPlaysAhead } from './methods/plays-ahead.ts';
 import type { Method, Training } from './methods/training.ts';
 import { watchCoach } from './methods/watch-coach.ts';
+import type { FirstMoment } from './run/evaluation-name.ts';
 
 /**
- * The training loop: evaluate the untrained team, then one method step after another, each made durable before the
+ * The training loop: evaluate the team as it is, then one method step after another, each made durable before the
  * next begins, then evaluate what came out.
  *
- * @param from first step to do; steps before it were completed by an earlier process
+ * @param options.from first step to do; steps before it were completed by an earlier process
+ * @param options.start what the evaluation before the first step is called
  * @throws BoundaryError with everything that was finished already in the run store
  */
 export async function train(
   training: Training,
   method: Method,
-  options: { readonly from: number; readonly checkpoint: (step: number) => Promise<string> },
+  options: {
+    readonly from: number;
+    readonly start: FirstMoment;
+    readonly checkpoint: (step: number) => Promise<string>;
+  },
 ): Promise<void> {
   const { run, settings, watch } = training;
   const auditCoach = watchCoach(training);
-  await evaluateSets(training, 'base');
+  await evaluateSets(training, options.start);
   const ahead = settings.maxStalenessSteps > 0 ? openPlaysAhead(training) : undefined;
   try {
     for (let step = options.from; step <= settings.steps; step++) {

@@ -50,16 +50,17 @@ export async function openPolicies(
  * The policies as an earlier step of the run left them, to play steps that are still to come.
  *
  * @param at.step 0 = before the first step
+ * @param at.start the checkpoint that the run started from; absent = untrained adapters
  * @returns undefined where that step's checkpoint is damaged or gone
  */
 export async function openPublished(
   serviceOf: ServiceOf,
   config: RunConfig,
-  at: { readonly directory: string; readonly step: number },
+  at: { readonly directory: string; readonly step: number; readonly start?: string },
 ): Promise<Published | undefined> {
-  const { directory, step } = at;
+  const { directory, step, start } = at;
   const checkpoint =
-    step === 0 ? undefined : join(checkpointsDirectory(directory), checkpointName(step));
+    step === 0 ? start : join(checkpointsDirectory(directory), checkpointName(step));
   if (checkpoint !== undefined && (await damageOf(checkpoint)) !== undefined) return undefined;
   const mark = `@${step}`;
   const policies = await openPolicies(serviceOf, config, checkpoint, mark);

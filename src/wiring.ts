@@ -48,6 +48,7 @@ export type OnInterrupt = (letGo: () => Promise<void>) => void;
  * Turns a config into live objects: the only place that chooses implementations.
  *
  * @param options.directory the run's folder; with `resume` one that an interrupted run left
+ * @param options.checkpoint a folder with each agent's weights and optimiser to start from; absent = untrained adapters
  * @throws BoundaryError before anything is played when a file, model, tool or key is missing
  */
 export async function wire(
@@ -55,10 +56,12 @@ export async function wire(
   options: {
     readonly directory: string;
     readonly resume: boolean;
+    readonly checkpoint?: string;
     readonly watch: Watch;
     readonly onInterrupt?: OnInterrupt;
   },
 ): Promise<Wired> {
+  if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const tasks = await readTrainingTasks(config);
   if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
   const heldOut = await readHeldOut(config);
@@ -162,15 +165,8 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const run = openRun(directory, { mode: resume ? 'resume' : 'create' });
     // A start that fails, for want of a key or a model, must not leave a run in the folder.
     closers.unshift(() => (isReady || resume ? run.close() : run.discard()));
-    const stored = {
-      ...configAsJson(config, { tasks, heldOut }),
-      coaching: { ...config.coaching, ...rubricHashOf(config) },
-      ...(parts.checkpoint === undefined ? {} : { checkpoint: parts.checkpoint }),
-      ...(parts.untrained && { untrained: parts.untrained }),
-      ...(parts.branches && { branches: parts.branches }),
-    };
     refuseAnotherRubric(directory, run.resolvedConfig, config);
-    run.setConfig(stored, {
+    run.setConfig(storedConfig(config, parts), {
       mayDiffer: [...freeServiceKeys, ...freeCoachingKeys, ...freeMethodKeys],
     });
     // Before the model, which takes longer to load than a missing key to be found.
@@ -197,13 +193,16 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     const own = await openOwnModels(config, { willClose, note: watch.note });
     const serviceOf = (agent: string) => own?.get(agent)?.service ?? service;
     const reference = await openReference(service, config);
+    const { checkpoint: start } = parts;
+    const publishedAfter = (step: number) =>
+      openPublished(serviceOf, config, { directory, step, ...(start && { start }) });
     const policies = new Map(await openPolicies(serviceOf, config, folder));
     for (const agent of parts.untrained ?? [])
       policies.set(agent, own?.get(agent)?.reference ?? reference);
     const training: Training = {
       ...(own && { ownModels: own }),
       ...{ run, team: config.team, service, tokenizer, tools, workspaces, policies, reference },
-      ...{ coach, publishedAfter: (step) => openPublished(serviceOf, config, { directory, step }) },
+      ...{ coach, publishedAfter },
       ...{ ...gradersOf(config), tasks, heldOut, settings: settingsOf(config), watch },
     };
     isReady = true;
@@ -222,6 +221,18 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
     await closeAll(closers);
     throw error;
   }
+}
+
+/** What a resume must give again. */
+function storedConfig(config: RunConfig, parts: RunParts) {
+  const { tasks, heldOut, checkpoint, untrained, branches } = parts;
+  return {
+    ...configAsJson(config, { tasks, heldOut }),
+    coaching: { ...config.coaching, ...rubricHashOf(config) },
+    ...(checkpoint !== undefined && { checkpoint }),
+    ...(untrained && { untrained }),
+    ...(branches && { branches }),
+  };
 }
 
 async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type Checkpoint, listCheckpoints } from '../checkpoint/checkpoint-directory.ts';
+import { listCheckpoints } from '../checkpoint/checkpoint-directory.ts';
 import { configAsJson, loadConfig } from '../config/load-config.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { BoundaryError } from '../errors.ts';
@@ -72,7 +72,7 @@ type BranchResult = {
   readonly record: string;
 };
 
-/** After which step the policies are that play on, and those that played the step; 0 = untrained. */
+/** After which step the policies are that play on, and those that played the step; 0 = as the run began. */
 type PlayingPolicies = { readonly after: number; readonly played: number };
 
 async function branchFrom(source: Run, config: RunConfig, request: Request): Promise<BranchResult> {
@@ -95,7 +95,7 @@ async function branchFrom(source: Run, config: RunConfig, request: Request): Pro
   const play = async (onInterrupt: OnInterrupt) => {
     const { training, close } = await wireBranches(config, {
       ...{ directory: record, resume, watch, onInterrupt },
-      ...(checkpoint === undefined ? {} : { checkpoint: checkpoint.directory }),
+      ...(checkpoint === undefined ? {} : { checkpoint }),
       branches: { run: source.directory, ...choice, leaves, verdicts: hashOf(verdicts) },
     });
     try {
@@ -183,19 +183,19 @@ function stepOf(source: Run, request: Request, label: string | undefined): numbe
   );
 }
 
-/** The checkpoint that played the step, or else the nearest one there is. */
-function policiesOf(
-  source: Run,
-  step: number,
-): PlayingPolicies & { readonly checkpoint?: Checkpoint } {
+/** The checkpoint that played the step, or else the nearest one there is; none where untrained policies did. */
+function policiesOf(source: Run, step: number): PlayingPolicies & { readonly checkpoint?: string } {
   const staleness = source.metrics().find((one) => one.step === step)?.metrics.staleness ?? 0;
   const played = Math.max(0, step - 1 - staleness);
-  if (played === 0) return { after: 0, played };
-  const distance = (checkpoint: Checkpoint) => Math.abs(checkpoint.step - played);
+  const { checkpoint: start } = source.resolvedConfig as { readonly checkpoint?: string };
+  if (played === 0) return { after: 0, played, ...(start !== undefined && { checkpoint: start }) };
+  const distance = (after: number) => Math.abs(after - played);
   const [checkpoint] = listCheckpoints(source.directory).toSorted(
-    (one, other) => distance(one) - distance(other),
+    (one, other) => distance(one.step) - distance(other.step),
   );
-  if (checkpoint !== undefined) return { after: checkpoint.step, played, checkpoint };
+  if (checkpoint !== undefined) {
+    return { after: checkpoint.step, played, checkpoint: checkpoint.directory };
+  }
   throw new BoundaryError(
     'checkpoint',
     `${source.directory} has no checkpoint left, and the policies that played step ${step} were trained: nobody can play on from it`,
@@ -236,7 +236,7 @@ function describe(result: BranchResult): string {
 
 function describePolicies({ policies: { after, played }, step }: BranchResult): string {
   const named = (at: number) =>
-    at === 0 ? 'the untrained policies' : `the policies as step ${at} left them`;
+    at === 0 ? 'the policies as the run began' : `the policies as step ${at} left them`;
   return after === played
     ? `${named(after)} play on, which played step ${step}`
     : `${named(after)} play on: ${named(played)}, which played step ${step}, are not kept (training.keepCheckpoints)`;

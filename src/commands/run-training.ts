@@ -7,7 +7,7 @@ import type { Watch } from '../methods/training.ts';
 import { agentNames } from '../rollout/team.ts';
 import { gainBetween } from '../run/accuracy.ts';
 import type { Interval } from '../run/bootstrap-mean.ts';
-import { evaluationName, readEvaluationName } from '../run/evaluation-name.ts';
+import { evaluationName, firstMoments, readEvaluationName } from '../run/evaluation-name.ts';
 import type { EvaluationRow } from '../run/rows.ts';
 import type { Run } from '../run/run-store.ts';
 import { train } from '../train.ts';
@@ -61,6 +61,8 @@ export async function runTraining(
   options: {
     readonly directory: string;
     readonly resume: boolean;
+    /** A folder with each agent's weights and optimiser to start from; absent = untrained adapters. */
+    readonly checkpoint?: string;
     readonly watch: Watch;
     readonly onInterrupt?: OnInterrupt;
   },
@@ -102,13 +104,22 @@ async function trainWired(
   { training, method, from, checkpoint }: Wired,
   {
     directory,
+    checkpoint: start,
     watch,
     started,
-  }: { readonly directory: string; readonly watch: Watch; readonly started: number },
+  }: {
+    readonly directory: string;
+    readonly checkpoint?: string;
+    readonly watch: Watch;
+    readonly started: number;
+  },
 ): Promise<TrainingResult> {
   const report = join(directory, 'report.html');
   if (from > 1) watch.note(`resuming after step ${from - 1}`);
-  await train(training, method, { from, checkpoint });
+  await train(training, method, {
+    ...{ from, checkpoint },
+    start: start === undefined ? 'base' : 'start',
+  });
   writeReport(training.run, report);
   return {
     run: directory,
@@ -141,12 +152,12 @@ function setResult(
   rows: ReadonlyMap<string, readonly EvaluationRow[]>,
   set: string | undefined,
 ): SetResult {
-  const base = rows.get(evaluationName('base', set));
+  const first = firstMoments.flatMap((moment) => rows.get(evaluationName(moment, set)) ?? []);
   const trained = rows.get(evaluationName('trained', set));
-  if (!base || !trained) return {};
-  const before = resultOf(summarizeEvaluation('base', base));
+  if (first.length === 0 || !trained) return {};
+  const before = resultOf(summarizeEvaluation('before', first));
   const after = resultOf(summarizeEvaluation('trained', trained));
-  const gain = gainBetween(base, trained);
+  const gain = gainBetween(first, trained);
   return {
     ...(before === undefined ? {} : { before }),
     ...(after === undefined ? {} : { after }),

@@ -23,6 +23,10 @@ export const trainCommand: Command = {
       type: 'string',
       help: 'folder of the run (default: runs/ and the name in the config)',
     },
+    checkpoint: {
+      type: 'string',
+      help: 'folder of a checkpoint to start from (default: the untrained team)',
+    },
     resume: { type: 'boolean', help: 'go on with the run in that folder' },
   },
   run: async (request) => {
@@ -36,9 +40,11 @@ export const trainCommand: Command = {
       steps: wireMethod(config).steps,
       agents: agentNames(config.team),
     });
+    const checkpoint = optional(request, 'checkpoint');
+    const start = checkpoint === undefined ? {} : { checkpoint: resolve(checkpoint) };
     const kept = `what was finished is in ${directory}; the same command with --resume goes on`;
     const result = await explainInterrupt(kept, (onInterrupt) =>
-      runTraining(config, { directory, resume, watch, onInterrupt }),
+      runTraining(config, { directory, resume, ...start, watch, onInterrupt }),
     );
     if (!request.json) console.log(describeResult(result));
     return result;

@@ -112,7 +112,7 @@ function trainedExample(run: Run): Example | undefined {
   return {
     title: 'After training: a held-out task',
     why: isFirst
-      ? 'The base team did not solve this task; the trained team did. No coach looks at evaluations.'
+      ? 'Before training the team did not solve this task; the trained team did. No coach looks at evaluations.'
       : 'The trained team solved a task it was never trained on. No coach looks at evaluations.',
     trajectory,
     feedback: run.feedbackOf(evaluationScope(trained.name)),

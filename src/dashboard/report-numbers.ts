@@ -13,9 +13,9 @@ import { gatherTrees, type ShownTree } from './report-trees.ts';
 export type Point = { readonly step: number; readonly value: number };
 export type Series = { readonly name: string; readonly points: readonly Point[] };
 
-/** An evaluation on the axis of training steps; the base stands before the first step. */
+/** An evaluation on the axis of training steps; the one before training stands before the first step. */
 export type EvaluationPoint = {
-  /** When: `base`, `step-8`, `trained`. */
+  /** When: `base` or `start`, `step-8`, `trained`. */
   readonly name: string;
   readonly step: number;
   readonly accuracy: Accuracy;

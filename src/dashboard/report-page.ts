@@ -82,7 +82,7 @@ function setResult({ set, evaluations, gain }: HeldOutResult): Html {
   }
   return html`<h1><span class="label">${label}</span> <span class="from">${percent(base.accuracy.accuracy)}</span> <span class="arrow" aria-label="to">→</span> <em>${percent(trained.accuracy.accuracy)}</em></h1>
 <p class="lead">${gain === undefined ? undefined : html`<b>${signed(100 * gain.gain)} points</b> (95 % interval ${signed(100 * gain.low)} to ${signed(100 * gain.high)}, paired by task) `}on ${measured}.</p>
-${barChart(`${set === undefined ? 'Base' : `${set}: base`} against trained`, [base, trained])}`;
+${barChart(`${set === undefined ? 'Before' : `${set}: before`} and after training`, [base, trained])}`;
 }
 
 function agentsSection(report: Report): Html {

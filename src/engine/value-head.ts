@@ -84,6 +84,12 @@ export async function loadValueHead(
   { hiddenSize }: ModelConfig,
   device: Device,
 ): Promise<ValueHead> {
+  if (!(await hasValueHead(directory))) {
+    throw new BoundaryError(
+      'engine',
+      `${directory} holds no value head (${fileName}), which is what training without a critic leaves: train without one here, too, or start elsewhere`,
+    );
+  }
   const file = await openSafetensors(join(directory, fileName));
   const [weight, bias] = [
     toFloat32(await readStoredTensor(file, names.weight)),

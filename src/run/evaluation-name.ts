@@ -1,5 +1,9 @@
 const separator = '@';
 
+/** When the team is evaluated before training: as the base, or as the checkpoint that it starts from. */
+export const firstMoments = ['base', 'start'] as const;
+export type FirstMoment = (typeof firstMoments)[number];
+
 /** The name of the evaluation of one held-out set: `base`, or `base@amc` where the set has a name. */
 export function evaluationName(moment: string, set: string | undefined): string {
   return set === undefined ? moment : `${moment}${separator}${set}`;
