@@ -21,6 +21,7 @@ export function createProgress(
   let shown = false;
   let lastLine = performance.now();
   let awaited: string | undefined;
+  const said = new Set<string>();
   const clear = () => {
     if (shown) screen.write('\r\x1b[2K');
     shown = false;
@@ -50,6 +51,10 @@ export function createProgress(
       line(
         describeStep(step, metrics, { ...run, secondsLeft: (pace * (run.steps - step)) / 1000 }),
       );
+      for (const [about, text] of adviceOn(step, metrics, run.agents)) {
+        if (!said.has(about)) line(`  ${text}`);
+        said.add(about);
+      }
     },
     evaluated: (name, metrics) => {
       line(describeEvaluation(name, metrics));
@@ -69,7 +74,6 @@ function describeStep(
   metrics: Metrics,
   run: { readonly steps: number; readonly agents: readonly string[]; readonly secondsLeft: number },
 ): string {
-  const scores = run.agents.map((agent) => `${agent} ${fixed(metrics[`score/${agent}`], 1)}`);
   const tokens = metrics['sampled-tokens'];
   const seconds = metrics['play-seconds'];
   // Actions that an interrupted process had sampled took this one no time.
@@ -79,8 +83,8 @@ function describeStep(
   const left = run.secondsLeft > 0 ? `${duration(run.secondsLeft)} left` : '';
   return [
     `step ${String(step).padStart(String(run.steps).length)}/${run.steps}`,
-    `team ${percent(metrics.accuracy)}`,
-    `coach ${scores.join(' · ')}`,
+    metrics.accuracy === undefined ? '' : `team ${percent(metrics.accuracy)}`,
+    ...describeLearning(metrics, run.agents),
     describeCoaching(metrics),
     metrics.failed ? `${metrics.failed} plays failed` : '',
     speed,
@@ -88,6 +92,60 @@ function describeStep(
   ]
     .filter((part) => part !== '')
     .join('  ');
+}
+
+/** What the step's method looks at, as far as it was measured: points, a discussion's turns, examples, preferences. */
+function describeLearning(metrics: Metrics, agents: readonly string[]): string[] {
+  const ofEach = (title: string, area: string, show: (value: number) => string) => {
+    const parts = agents.flatMap((agent) => {
+      const value = metrics[`${area}/${agent}`];
+      return value === undefined ? [] : [`${agent} ${show(value)}`];
+    });
+    return parts.length === 0 ? '' : `${title} ${parts.join(' · ')}`;
+  };
+  return [
+    ofEach('coach', 'score', (points) => points.toFixed(1)),
+    describeTurns(metrics),
+    ofEach('SFT examples', 'examples', String),
+    ofEach('DPO pairs told right', 'dpo-accuracy', percent),
+  ];
+}
+
+/** How many answers were right in a discussion's first turn and in its last. */
+function describeTurns(metrics: Metrics): string {
+  const turns = Object.keys(metrics).filter((name) => name.startsWith('accuracy/turn-'));
+  if (turns.length < 2) return '';
+  const [first, last] = [metrics['accuracy/turn-1'], metrics[`accuracy/turn-${turns.length}`]];
+  return `answers ${percent(first)} in turn 1, ${percent(last)} in turn ${turns.length}`;
+}
+
+/** A share of cut actions from which on an agent's limit is likely too small. */
+const mostlyCut = 0.5;
+
+/** What a newcomer would not see in the numbers: by policy or agent, so that each is said once in a run. */
+function adviceOn(step: number, metrics: Metrics, agents: readonly string[]): Map<string, string> {
+  const advice = new Map<string, string>();
+  for (const [name, steps] of Object.entries(metrics)) {
+    if (!name.startsWith('optimizer-steps/') || steps > 0) continue;
+    const policy = name.slice('optimizer-steps/'.length);
+    const why =
+      metrics[`uniform/${policy}`] === 1
+        ? 'all its rewards were equal'
+        : 'none of its actions got credit';
+    advice.set(
+      name,
+      `${policy} was not updated in step ${step}: ${why}, so there was nothing to learn from`,
+    );
+  }
+  for (const agent of agents) {
+    const cut = metrics[`truncated/${agent}`] ?? 0;
+    if (cut <= mostlyCut) continue;
+    advice.set(
+      `truncated/${agent}`,
+      `${percent(cut)} of ${agent}'s actions in step ${step} were cut off at their limit (its maxTokens, or rollout.maxActionTokens)`,
+    );
+  }
+  return advice;
 }
 
 /** What a step's coaching cost, where calls were made. */
@@ -113,10 +171,6 @@ function describeEvaluation(name: string, metrics: Metrics): string {
 /** A share as a percentage; a dash when it was not measured. */
 export function percent(share: number | undefined): string {
   return share === undefined ? '–' : `${(share * 100).toFixed(1)} %`;
-}
-
-function fixed(value: number | undefined, digits: number): string {
-  return value === undefined ? '–' : value.toFixed(digits);
 }
 
 /** Seconds as `45 s`, `3 min 20 s` or, from three hours on, `4.5 h`. */
