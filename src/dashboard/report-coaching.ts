@@ -15,7 +15,12 @@ export type Coaching = {
 export function gatherCoaching(run: Run): Coaching | undefined {
   const config = run.resolvedConfig;
   const coach = textAt(config, 'coach');
-  if (coach === undefined || textAt(at(config, 'credit'), 'source') === 'outcome') return undefined;
+  if (
+    coach === undefined ||
+    coach === 'none' ||
+    textAt(at(config, 'credit'), 'source') === 'outcome'
+  )
+    return undefined;
   return {
     coach,
     shown: whatWasShown(at(config, 'coaching')),

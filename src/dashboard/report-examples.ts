@@ -29,7 +29,10 @@ export function chooseExamples(run: Run, steps: readonly number[]): Example[] {
     fixed && {
       ...fixed,
       title: `Step ${fixed.step}: ${isSameTask ? 'the same task, fixed' : 'a later play that succeeds'}`,
-      why: 'The team answered correctly; the coach scored each action.',
+      why:
+        scoredOf(fixed).length === 0
+          ? 'The team answered correctly.'
+          : 'The team answered correctly; the coach scored each action.',
     },
     trainedExample(run),
   ];

@@ -7,7 +7,7 @@ import { type Discussions, gatherDiscussions } from './discussion-numbers.ts';
 import { type CoachAudit, gatherAudit } from './report-audit.ts';
 import { type Coaching, gatherCoaching } from './report-coaching.ts';
 import { chooseExamples, type Example } from './report-examples.ts';
-import { gatherTrees, type ShownTree } from './report-trees.ts';
+import { gatherLessons, gatherTrees, type Lesson, type ShownTree } from './report-trees.ts';
 
 /** A value at a training step. */
 export type Point = { readonly step: number; readonly value: number };
@@ -44,6 +44,8 @@ export type AgentLine = {
 /** Everything the report shows, as numbers and records. */
 export type Report = {
   readonly writtenAt: Date;
+  /** As the config says; absent in a run whose config was not recorded. */
+  readonly name?: string;
   readonly steps: number;
   /** The steps that `firstScore` and `lastScore` are means of, for example `1–5`. */
   readonly firstSteps: string;
@@ -62,6 +64,7 @@ export type Report = {
   readonly examples: readonly Example[];
   /** Empty where the run grew none. */
   readonly trees: readonly ShownTree[];
+  readonly lessons: readonly Lesson[];
   readonly config: unknown;
   readonly totals: {
     readonly plays: number;
@@ -85,15 +88,18 @@ export function gatherReport(run: Run): Report {
   const agents = [...new Set(training.map(({ agent }) => agent))];
   const scores = agents.map((agent) => scoreSeries(agent, metrics, training));
   const ends = endsOf(training);
+  const steps = stepsOf(metrics, ends);
+  const name = nameOf(run.resolvedConfig);
   const audit = gatherAudit(run);
   const coaching = gatherCoaching(run);
   const discussions = gatherDiscussions(run);
   return {
     writtenAt: new Date(),
-    steps: ends.steps.length,
+    ...(name === undefined ? {} : { name }),
+    steps: steps.length,
     firstSteps: rangeOf(ends.first),
     lastSteps: rangeOf(ends.last),
-    heldOut: heldOutResults(run, ends.steps),
+    heldOut: heldOutResults(run, steps),
     agents: agents.map((agent) => agentLine(agent, training, ends)),
     scores: scores.filter(({ points }) => points.length > 0),
     accuracy: { name: 'training plays', points: pointsOf(metrics, 'accuracy') },
@@ -104,6 +110,7 @@ export function gatherReport(run: Run): Report {
     ...(audit === undefined ? {} : { audit }),
     examples: chooseExamples(run, ends.steps),
     trees: gatherTrees(run, ends.steps),
+    lessons: gatherLessons(metrics, agents),
     config: run.resolvedConfig,
     totals: runTotals(training, metrics, run),
   };
@@ -124,6 +131,17 @@ function endsOf(training: readonly AgentTotals[]): Ends {
   const steps = [...new Set(training.map(({ scope }) => Number(scope)))].sort((a, b) => a - b);
   const count = Math.max(1, Math.min(5, Math.floor(steps.length / 4)));
   return { steps, first: steps.slice(0, count), last: steps.slice(-count) };
+}
+
+/** A step may play nothing: MALT's second of a round learns from the plays of the first. */
+function stepsOf(metrics: readonly StepMetrics[], ends: Ends): number[] {
+  const steps = [...ends.steps, ...metrics.map(({ step }) => step)];
+  return [...new Set(steps)].sort((a, b) => a - b);
+}
+
+function nameOf(config: unknown): string | undefined {
+  const isNamed = typeof config === 'object' && config !== null && 'name' in config;
+  return isNamed && typeof config.name === 'string' ? config.name : undefined;
 }
 
 function rangeOf(steps: readonly number[]): string {

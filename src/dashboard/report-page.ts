@@ -22,7 +22,7 @@ export function renderPage(report: Report): string {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark"><title>${pageTitle(report)}</title><style>${new Html(reportStyle)}</style></head>
 <body><a class="skip" href="#main">Skip to the results</a><main id="main">
-${headline(report)}${agentsSection(report)}${curvesSection(report)}${discussionSection(report.discussions)}${auditSection(report.audit)}${examplesSection(report)}${treesSection(report.trees)}
+${headline(report)}${agentsSection(report)}${curvesSection(report)}${discussionSection(report.discussions)}${auditSection(report.audit)}${examplesSection(report)}${treesSection(report)}
 ${coachingSection(report.coaching)}${diagnosticsSection(report)}${causesSection(report)}${configSection(report)}
 <footer class="page"><p>Every number is read from this run’s <code>run.db</code>. What was not measured is left out, never shown as zero.</p></footer>
 </main></body></html>
@@ -30,27 +30,29 @@ ${coachingSection(report.coaching)}${diagnosticsSection(report)}${causesSection(
   return page.markup;
 }
 
-function pageTitle({ heldOut }: Report): string {
+function pageTitle({ name, heldOut }: Report): string {
   const changes = heldOut.flatMap(({ set, evaluations }) => {
     const [base, trained] = [evaluations[0], evaluations.at(-1)];
     if (base === undefined || trained === undefined || base === trained) return [];
     const change = `${percent(base.accuracy.accuracy)} to ${percent(trained.accuracy.accuracy)}`;
     return set === undefined ? change : `${set} ${change}`;
   });
-  return changes.length === 0 ? 'teamtune run' : `teamtune run: ${changes.join(', ')}`;
+  const run = name === undefined ? 'teamtune run' : `teamtune run ${name}`;
+  return changes.length === 0 ? run : `${run}: ${changes.join(', ')}`;
 }
 
 function headline(report: Report): Html {
   const { totals } = report;
   const facts = [
-    `${report.steps} training steps`,
+    `${report.steps} training step${report.steps === 1 ? '' : 's'}`,
     `${count(totals.plays)} plays`,
     `${count(totals.actions)} actions`,
     `${count(totals.tokens)} sampled tokens`,
     ...(totals.seconds === undefined ? [] : [duration(totals.seconds)]),
   ];
+  const title = report.name === undefined ? 'run report' : `report of the run ${report.name}`;
   const written = report.writtenAt.toISOString().slice(0, 16).replace('T', ' ');
-  return html`<header class="top"><p class="brand">teamtune <span>run report · ${written} UTC</span></p>
+  return html`<header class="top"><p class="brand">teamtune <span>${title} · ${written} UTC</span></p>
 ${result(report)}<ul class="factline">${facts.map((fact) => html`<li>${fact}</li>`)}</ul></header>`;
 }
 
@@ -87,16 +89,28 @@ ${barChart(`${set === undefined ? 'Before' : `${set}: before`} and after trainin
 
 function agentsSection(report: Report): Html {
   if (report.agents.length === 0) return html``;
-  return html`<section><h2>The agents</h2><p>Mean coach score, 0 to 10, over steps ${report.firstSteps} and over steps ${report.lastSteps}.</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Per agent"><table class="agents"><thead><tr><th scope="col">Agent</th><th scope="col">First steps</th><th scope="col">Last steps</th><th scope="col">Change</th><th scope="col">Scored</th><th scope="col">Tool calls ok</th><th scope="col">Tokens / action</th><th scope="col">Actions</th></tr></thead>
-<tbody>${report.agents.map(agentRow)}</tbody></table></div></section>`;
+  const isScored = report.agents.some(({ scored }) => scored !== undefined);
+  const heads = [
+    ...(isScored ? ['First steps', 'Last steps', 'Change', 'Scored'] : []),
+    ...['Tool calls ok', 'Tokens / action', 'Actions'],
+  ];
+  return html`<section><h2>The agents</h2><p>${isScored ? scoredWhen(report) : 'No coach scored their actions in this run.'}</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Per agent"><table class="agents"><thead><tr><th scope="col">Agent</th>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
+<tbody>${report.agents.map((line) => agentRow(line, isScored))}</tbody></table></div></section>`;
 }
 
-function agentRow(line: AgentLine): Html {
+function scoredWhen({ firstSteps, lastSteps }: Report): string {
+  const named = (range: string) => `step${range.includes('–') ? 's' : ''} ${range}`;
+  const when = [...new Set([firstSteps, lastSteps])].map((range) => `over ${named(range)}`);
+  return `Mean coach score, 0 to 10, ${when.join(' and ')}.`;
+}
+
+function agentRow(line: AgentLine, isScored: boolean): Html {
   const { firstScore, lastScore } = line;
   const change =
     firstScore === undefined || lastScore === undefined ? '–' : signed(lastScore - firstScore, 2);
-  return html`<tr><th scope="row">${line.agent}</th><td>${fixed(firstScore, 2)}</td><td><b>${fixed(lastScore, 2)}</b></td><td>${change}</td><td>${share(line.scored)}</td><td>${share(line.toolSuccess)}</td><td>${fixed(line.tokensPerAction, 1)}</td><td>${count(line.actions)}</td></tr>`;
+  const points = html`<td>${fixed(firstScore, 2)}</td><td><b>${fixed(lastScore, 2)}</b></td><td>${change}</td><td>${share(line.scored)}</td>`;
+  return html`<tr><th scope="row">${line.agent}</th>${isScored ? points : undefined}<td>${share(line.toolSuccess)}</td><td>${fixed(line.tokensPerAction, 1)}</td><td>${count(line.actions)}</td></tr>`;
 }
 
 function curvesSection(report: Report): Html {

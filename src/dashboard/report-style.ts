@@ -23,6 +23,7 @@ h1 em{font-style:normal;color:var(--accent);white-space:nowrap}h1 .from{color:va
 .bar svg{width:100%;height:30px;display:block}.bar .track{fill:var(--tint)}.bar .fill{fill:var(--accent)}.bar .first{fill:var(--soft)}
 .bar .halo{stroke:var(--page);stroke-width:4.5;fill:none}.bar .interval{stroke:var(--ink);stroke-width:1.5;fill:none}.bar .name{font-weight:600;overflow-wrap:anywhere}.bar .value{font-variant-numeric:tabular-nums;white-space:nowrap}.bar small{color:var(--soft);font-size:13px;margin-left:6px}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:28px 32px;margin-top:16px}
+.charts>.chart:only-child{max-width:504px}
 .charts.small{grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr))}
 .charts>.chart{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 16px 12px;min-width:0}
 .chart>svg{display:block;width:100%;height:auto;overflow:visible}
@@ -37,6 +38,7 @@ h1 em{font-style:normal;color:var(--accent);white-space:nowrap}h1 .from{color:va
 .scroll{overflow:auto}:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;width:100%;font-size:15px;font-variant-numeric:tabular-nums}.numbers table{font-size:13px}
 th,td{text-align:right;padding:9px 12px;border-bottom:1px solid var(--rule);white-space:nowrap}.numbers th,.numbers td{padding:3px 10px}
+caption{text-align:left;color:var(--soft);font-size:14px;padding:24px 0 4px}thead th{white-space:normal}
 th:first-child,td:first-child{text-align:left;padding-left:0}thead th{font-size:13px;font-weight:600;color:var(--soft);vertical-align:bottom}tbody th{font-weight:600}
 .causes td{text-align:left}.causes td:last-child{text-align:right}.causes th{text-align:left}.causes th:last-child{text-align:right}.causes .words{white-space:pre-wrap;overflow-wrap:anywhere}
 .plays{display:grid;gap:28px;margin-top:16px}

@@ -1,5 +1,6 @@
 import type { Run } from '../run/run-store.ts';
 import type { SpokenNode } from '../run/tree-records.ts';
+import type { Metrics } from '../types/metrics.ts';
 import { type Html, html } from './html.ts';
 
 /** The tree of one question, as it was played before a step's training. */
@@ -9,6 +10,21 @@ export type ShownTree = {
   readonly answer?: string;
   readonly nodes: readonly SpokenNode[];
 };
+
+/** What one agent was trained on in one round, and how that went: area of a metric → value, where it was measured. */
+export type Lesson = { readonly round: number; readonly agent: string; readonly values: Metrics };
+
+/** Area of a metric, the head of its column with the unit, and how it is shown. */
+const lessonColumns: readonly (readonly [string, string, (value: number) => string])[] = [
+  ['actions', 'Actions', String],
+  ['positive', 'Positive', (share) => percentOf(share)],
+  ['examples', 'Examples', String],
+  ['sft-loss', 'SFT loss, nats per token', (nats) => nats.toFixed(3)],
+  ['pairs', 'Pairs', String],
+  ['dpo-accuracy', 'Pairs told right', (share) => percentOf(share)],
+  ['chosen-log-ratio', 'Preferred, nats per answer', signed],
+  ['rejected-log-ratio', 'Rejected, nats per answer', signed],
+];
 
 /** So many of the questions that gave most pairs are shown for the first round and for the last. */
 const shownTrees = 2;
@@ -30,16 +46,58 @@ export function gatherTrees(run: Run, steps: readonly number[]): readonly ShownT
   );
 }
 
+/** Every agent's part of every round; a round begins with the step that grew trees. Empty where the run grew none. */
+export function gatherLessons(
+  steps: readonly { readonly metrics: Metrics }[],
+  agents: readonly string[],
+): readonly Lesson[] {
+  const rounds: Metrics[] = [];
+  for (const { metrics } of steps) {
+    const before = metrics.questions === undefined ? rounds.pop() : undefined;
+    if (before !== undefined || metrics.questions !== undefined)
+      rounds.push({ ...before, ...metrics });
+  }
+  return rounds.flatMap((metrics, index) =>
+    agents.map((agent) => {
+      const values = lessonColumns.flatMap(([area]) => {
+        const value = metrics[`${area}/${agent}`];
+        return value === undefined ? [] : [[area, value] as const];
+      });
+      return { round: index + 1, agent, values: Object.fromEntries(values) };
+    }),
+  );
+}
+
+function lessonsTable(lessons: readonly Lesson[]): Html {
+  if (lessons.length === 0) return html``;
+  const heads = lessonColumns.map(([, head]) => html`<th scope="col">${head}</th>`);
+  const rows = lessons.map(({ round, agent, values }) => {
+    const cells = lessonColumns.map(([area, , show]) => {
+      const value = values[area];
+      return html`<td>${value === undefined ? '–' : show(value)}</td>`;
+    });
+    return html`<tr><th scope="row">${round}</th><td>${agent}</td>${cells}</tr>`;
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="What was learned from the trees"><table class="lessons"><caption>What each agent learned from: positive actions as examples (SFT), then pairs of siblings (DPO). The last two columns are how much more probable its answers became by DPO.</caption><thead><tr><th scope="col">Round</th><th scope="col">Agent</th>${heads}</tr></thead>
+<tbody>${rows}</tbody></table></div>`;
+}
+
 /** The section of the report: questions as trees, with what their actions were worth and what became of them. */
-export function treesSection(trees: readonly ShownTree[]): Html {
+export function treesSection({
+  trees,
+  lessons,
+}: {
+  readonly trees: readonly ShownTree[];
+  readonly lessons: readonly Lesson[];
+}): Html {
   if (trees.length === 0) return html``;
-  return html`<section><h2>Trees of plays</h2><p>The questions that gave most pairs. An action is worth the mean of what follows it; a play’s last one, the play’s grade. Examples were learned as they are, preferred actions against their rejected siblings.</p>
-<div class="plays">${trees.map(treeArticle)}</div></section>`;
+  return html`<section><h2>Trees of plays</h2><p>An action is worth the mean of what follows it; a play’s last one, the play’s grade. Examples were learned as they are, preferred actions against their rejected siblings.</p>
+${lessonsTable(lessons)}<h3>The questions that gave most pairs</h3><div class="plays">${trees.map(treeArticle)}</div></section>`;
 }
 
 function treeArticle({ step, prompt, answer, nodes }: ShownTree): Html {
   const children = Map.groupBy(nodes, ({ parent }) => parent);
-  const reference = answer === undefined ? undefined : html` <span>answer ${answer}</span>`;
+  const reference = answer === undefined ? undefined : html`, right answer ${answer}`;
   return html`<article class="play"><header><h3>Step ${step}: ${shortened(prompt)}</h3><p>${nodes.length} actions${reference}</p></header>
 <ol class="tree">${childrenOf(undefined, children)}</ol></article>`;
 }
@@ -75,6 +133,10 @@ function levelOf(value: number): string {
 
 function percentOf(value: number): string {
   return `${Math.round(100 * value)} %`;
+}
+
+function signed(nats: number): string {
+  return `${nats < 0 ? '−' : '+'}${Math.abs(nats).toFixed(2)}`;
 }
 
 function shortened(words: string): string {

@@ -279,3 +279,51 @@ test('A run of discussions shows who changed whose mind, turn by turn; another r
   expect(page).toContain('<th scope="row">ann</th><td></td><td>0.0 % of 1</td>');
   expect(page).toContain('<td>50.0 %</td><td>0.0 %</td><td>50.0 %</td><td>0.0 %</td>');
 });
+
+test('A run that no coach judged says so, and claims nothing of one', () => {
+  const run = newRun();
+  run.setConfig({ name: 'quiet', coach: 'none' });
+  for (const step of [1, 2]) {
+    const action = sampleAction(`${step}/t/0/0`);
+    run.recordAction(step, action);
+    const id = `${step}/t/0`;
+    run.recordTrajectory(step, { id, taskId: 't', sample: 0, actions: [action], answer: '7' });
+    run.recordOutcome({ trajectoryId: id, correct: step === 2 });
+    run.completeStep(step, `step-00000${step}`);
+  }
+  const page = pageOf(run);
+  run.close();
+  expect(page).toContain('<title>teamtune run quiet</title>');
+  expect(page).toContain('report of the run quiet');
+  expect(page).toContain('No coach scored their actions in this run.');
+  expect(page).not.toContain('Mean coach score');
+  expect(page).toContain('The team answered correctly.');
+  expect(page).not.toContain('<h2>The coach</h2>');
+});
+
+test('A round of trees shows what each agent learned from, and an evaluation after a step without plays stands at it', () => {
+  const run = newRun();
+  recordPlay(run, 1, '1/t/0', [9]);
+  const node = { value: 0.5, leaves: 2, isPositive: false, preferred: 1, rejected: 0 };
+  run.trees.record([{ actionId: '1/t/0/0', ...node }]);
+  run.completeStep(1, 'step-000001', {
+    ...{ questions: 1, 'actions/solver': 8, 'examples/solver': 3, 'pairs/solver': 2 },
+    'sft-loss/solver': 0.25,
+  });
+  const ratios = { 'chosen-log-ratio/solver': 0.125, 'rejected-log-ratio/solver': -1.5 };
+  run.completeStep(2, 'step-000002', ratios);
+  for (const name of ['base', 'trained']) {
+    const trajectoryId = `eval:${name}/t/0`;
+    recordPlay(run, `eval:${name}`, trajectoryId, []);
+    run.recordEvaluation(name, [{ taskId: 't', sample: 0, correct: true, trajectoryId }]);
+  }
+  const report = gatherReport(run);
+  const page = pageOf(run);
+  run.close();
+  expect(report.steps).toBe(2);
+  expect(report.heldOut[0]?.evaluations.map(({ step }) => step)).toEqual([0, 2]);
+  const cells = ['solver', '8', '–', '3', '0.250', '2', '–', '+0.13', '−1.50'];
+  expect(page).toContain(
+    `<th scope="row">1</th>${cells.map((cell) => `<td>${cell}</td>`).join('')}`,
+  );
+});
