@@ -46,8 +46,9 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 async function overview(): Promise<string> {
+  const width = Math.max(...Object.keys(commands).map(({ length }) => length));
   const lines = Object.entries(commands).map(async ([name, load]) => {
-    return `  ${name.padEnd(12)} ${(await load()).summary}`;
+    return `  ${name.padEnd(width)} ${(await load()).summary}`;
   });
   const body = await Promise.all(lines);
   return [

@@ -46,6 +46,13 @@ export async function readManifest(directory: string): Promise<Manifest> {
   try {
     return manifestSchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new BoundaryError(
+        'checkpoint',
+        `there is no checkpoint in ${directory} (expected a ${manifestName} in it): name a folder such as runs/NAME/checkpoints/step-000100`,
+        { cause: error },
+      );
+    }
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error);
     throw new BoundaryError(
       'checkpoint',

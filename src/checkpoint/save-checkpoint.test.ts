@@ -76,7 +76,9 @@ test('A missing, cut or altered file is named, and so is a missing manifest', as
   writeFileSync(join(checkpoint, 'manifest.json'), '{"step": ');
   await expect(restoreCheckpoint(checkpoint)).rejects.toThrow('has no usable manifest.json');
   rmSync(join(checkpoint, 'manifest.json'));
-  await expect(restoreCheckpoint(checkpoint)).rejects.toThrow('has no usable manifest.json');
+  await expect(restoreCheckpoint(checkpoint)).rejects.toThrow(
+    `there is no checkpoint in ${checkpoint} (expected a manifest.json in it)`,
+  );
 });
 
 test('A write that fails leaves nothing and passes its error on', async () => {

@@ -159,7 +159,7 @@ function afterFailure(
   if (kind === 'foreign') throw error;
   throw new BoundaryError(
     'coach',
-    `The coach ${model.name} refuses every call: ${describeCallError(error)}; check its key and its model name.`,
+    `The coach ${model.name} refuses every call: ${describeCallError(error)}; check its key, its model name and its address.`,
     { cause: error },
   );
 }

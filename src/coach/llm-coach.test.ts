@@ -268,6 +268,15 @@ describe('the LLM coach', () => {
     await expect(coach.check()).rejects.toThrow(/cannot be reached.*check the address/);
   });
 
+  it('check() tells a server that answers with something else from one that is away', async () => {
+    const page: Answer = (response) =>
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html>log in</html>');
+    answers = [page, page];
+    await expect(coachWith({ maxAttempts: 2 }).check()).rejects.toThrow(
+      /gives no usable reply: .*HTTP 200.*check the address/,
+    );
+  });
+
   it('passes the abort of its caller on, as no verdict at all', async () => {
     const stop = new AbortController();
     answers = [() => stop.abort(new Error('stopped by hand'))];

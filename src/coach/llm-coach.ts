@@ -284,9 +284,10 @@ async function check(state: CoachState): Promise<void> {
       { retryable: true },
     );
   }
+  const what = /HTTP \d/.test(reply.cause) ? 'gives no usable reply' : 'cannot be reached';
   throw new BoundaryError(
     'coach',
-    `The coach ${model.name} cannot be reached: ${reply.cause}; check the address and that it is running.`,
+    `The coach ${model.name} ${what}: ${reply.cause}; check the address and that it is running.`,
     { retryable: true },
   );
 }

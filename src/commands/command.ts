@@ -75,7 +75,8 @@ export function helpOf(name: string, command: Command): string {
   );
   const lines = Object.entries({ ...command.options, ...common }).map(
     ([option, { type, help }]) => {
-      const left = type === 'string' ? `--${option} VALUE` : `--${option}`;
+      const value = option === 'set' ? 'KEY=VALUE' : 'VALUE';
+      const left = type === 'string' ? `--${option} ${value}` : `--${option}`;
       return `  ${left.padEnd(26)} ${help}`;
     },
   );

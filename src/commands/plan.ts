@@ -106,6 +106,8 @@ function adviceFor({ config, use, memory }: Fit, over: number): string {
 
 type CoachPlan = {
   readonly name: string;
+  /** Asked over a network by its name, and so at a price; a function of the config and a folder are not. */
+  readonly isProvider: boolean;
   /** In the whole run; nobody is asked where the outcome is the reward. */
   readonly calls: readonly [least: number, most: number];
   /** Of one call, estimated. */
@@ -128,9 +130,14 @@ function coachPlan(config: RunConfig, load: Workload, dryStep: DryStep): CoachPl
   const price = priceOf(name, config.coaching.prices ?? {});
   const usd = price && costOf(price, { input, output: verdictTokens.reply });
   return {
-    ...{ name, calls: [least, most], inputTokens: input, outputTokens: verdictTokens.reply },
+    ...{ name, isProvider: isProvider(config.coach) },
+    ...{ calls: [least, most], inputTokens: input, outputTokens: verdictTokens.reply },
     ...(usd === undefined ? {} : { usd: [least * usd, most * usd] }),
   };
+}
+
+function isProvider(coach: RunConfig['coach']): boolean {
+  return typeof coach === 'string' ? !/^(local|verifier)\//.test(coach) : 'modelId' in coach;
 }
 
 type TimePlan = {
@@ -146,19 +153,34 @@ function timePlan(load: Workload, dryStep: DryStep): TimePlan {
   const [, actions] = load.actionsPerPlay;
   const playSeconds = load.tokensPerPlay / dryStep.samplingRate;
   const evaluationSeconds = load.evaluationPlays * playSeconds;
-  if (load.trees) return { ...treeTime(load.trees, dryStep), evaluationSeconds };
+  if (load.trees) return { ...bounded(treeTime(load.trees, dryStep)), evaluationSeconds };
   const trainedTokens = load.tokensPerPlay + actions * dryStep.observationTokens;
   const stepSeconds = load.playsPerStep * (playSeconds + trainedTokens / dryStep.trainingRate);
-  return {
+  const time = bounded({
     measuredStepSeconds: (load.playsPerStep * dryStep.seconds) / dryStep.plays,
     stepSeconds,
     trainingSeconds: load.steps * stepSeconds,
-    evaluationSeconds,
+  });
+  return { ...time, evaluationSeconds };
+}
+
+type TrainingTime = Omit<TimePlan, 'evaluationSeconds'>;
+
+/** What a step takes beside its tokens is in the measured time alone: no bound is below it. */
+function bounded({
+  measuredStepSeconds,
+  stepSeconds,
+  trainingSeconds,
+}: TrainingTime): TrainingTime {
+  const most = Math.max(stepSeconds, measuredStepSeconds);
+  return {
+    ...{ measuredStepSeconds, stepSeconds: most },
+    trainingSeconds: stepSeconds === 0 ? 0 : (trainingSeconds * most) / stepSeconds,
   };
 }
 
 /** The same of trees: of a step, the mean over those of a round. */
-function treeTime(trees: TreeLoad, dryStep: DryStep): Omit<TimePlan, 'evaluationSeconds'> {
+function treeTime(trees: TreeLoad, dryStep: DryStep): TrainingTime {
   const { rounds, questions, stepsPerRound } = trees;
   const { observationTokens, samplingRate, trainingRate, seconds, playSeconds, actions } = dryStep;
   const trained = trees.trainedTokens + trees.trainedActions * observationTokens;
@@ -205,6 +227,12 @@ function describeCoach(plan: CoachPlan): string[] {
   const [least, most] = calls;
   if (most === 0) return ['coach', '  is not asked: the outcome is the reward'];
   const thousands = (value: number) => value.toLocaleString('en-US');
+  if (!plan.isProvider) {
+    return [
+      `coach ${name}`,
+      `  ${thousands(least)} to ${thousands(most)} verdicts, given in this process: nobody is paid, unless its own code asks somebody`,
+    ];
+  }
   return [
     `coach ${name}`,
     `  ${thousands(least)} to ${thousands(most)} calls of about ${thousands(inputTokens)} tokens in and ${thousands(outputTokens)} out`,

@@ -1,5 +1,6 @@
 import { describeUsage } from '../methods/coach-metrics.ts';
 import type { Watch } from '../methods/training.ts';
+import { readEvaluationName } from '../run/evaluation-name.ts';
 import type { Metrics } from '../types/metrics.ts';
 
 /** Where progress goes: a terminal gets one line that moves, anything else plain lines. */
@@ -165,7 +166,13 @@ function describeEvaluation(name: string, metrics: Metrics): string {
   const failed = metrics.failed ? `, ${metrics.failed} plays failed` : '';
   const fair = Object.entries(metrics).filter(([measure]) => measure.startsWith('fair-'));
   const measures = fair.map(([measure, value]) => `, ${measure} ${value.toFixed(3)}`).join('');
-  return `evaluation ${name}: team ${percent(metrics.accuracy)} on ${metrics.tasks} tasks (${interval})${measures}${failed}`;
+  const { moment, set } = readEvaluationName(name);
+  // The only one of `teamtune evaluate` has no moment to tell.
+  const which = [
+    moment === 'evaluation' ? '' : ` ${moment}`,
+    set === undefined ? '' : ` of ${set}`,
+  ];
+  return `evaluation${which.join('')}: team ${percent(metrics.accuracy)} on ${metrics.tasks} tasks (${interval})${measures}${failed}`;
 }
 
 /** A share as a percentage; a dash when it was not measured. */

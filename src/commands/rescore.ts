@@ -145,8 +145,13 @@ function recordedMethod(run: Run): string | undefined {
   return config.method?.kind;
 }
 
+const rules = ['coach', 'mappa', 'outcome', 'maporl', 'malt'];
+
 /** A rule by its method's name; MAPPA's also by what it credits. A run's own method keeps its options. */
 function ruleOverrides(rule: string, own: string | undefined): string[] {
+  if (!rules.includes(rule)) {
+    throw new BoundaryError('config', `--credit: expected ${rules.join(', ')}, got ${rule}`);
+  }
   if (rule === own && rule !== 'mappa') return [];
   if (rule === 'malt') return ['method=malt'];
   if (rule === 'maporl') return ['method={"kind":"maporl","verifier":"coach"}'];

@@ -1,7 +1,10 @@
-import { expect, test } from 'vitest';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { expect, test, vi } from 'vitest';
 import { mathchatTeam } from '../../teams/mathchat-team.ts';
 import { defineTeam } from '../rollout/team.ts';
-import { configAsJson, resolveConfig } from './load-config.ts';
+import { configAsJson, loadConfig, resolveConfig } from './load-config.ts';
 import { mappaMathchat } from './presets.ts';
 import type { RunInput } from './schema.ts';
 
@@ -85,6 +88,34 @@ test('of a choice between kinds of values the expected ones are said', () => {
   expect(() =>
     resolveConfig(minimal, { ...options, overrides: ['coaching.showOutcome=plays'] }),
   ).toThrow('coaching.showOutcome: expected true, false or play, got "plays"');
+});
+
+test('a choice among methods says which word came, and one among services what is wrong inside', () => {
+  const refused = (override: string) => () =>
+    resolveConfig(minimal, { ...options, overrides: [override] });
+  expect(refused('method=ppo')).toThrow('method.kind: expected mappa, maporl or malt, got "ppo"');
+  expect(refused('service={"kind":"tinker","url":"http://127.0.0.1:1","server":"tuft"}')).toThrow(
+    /service: expected "local".*, got an object \(service\.baseModel: .*, but it is missing\)/,
+  );
+  const model = '"url":"http://127.0.0.1:1","server":"tuft","baseModel":"m"';
+  expect(refused(`service={"kind":"tinker","adams":1,${model}}`)).toThrow(
+    'unknown key service.adams (did you mean service.adam?)',
+  );
+});
+
+test('a folder is no config, and where npm was called elsewhere the file there is named', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'teamtune-config-'));
+  await expect(loadConfig(folder)).rejects.toThrow(
+    `expected a config file, and ${folder} is a folder`,
+  );
+  await writeFile(join(folder, 'near.config.ts'), '');
+  vi.stubEnv('INIT_CWD', folder);
+  const meant = relative(process.cwd(), join(folder, 'near.config.ts'));
+  await expect(loadConfig('near.config.ts')).rejects.toThrow(`did you mean ${meant}?`);
+  await expect(loadConfig('far.config.ts')).rejects.toThrow(
+    /pass the path of a teamtune.config.ts$/,
+  );
+  vi.unstubAllEnvs();
 });
 
 test('an override without a value is refused', () => {

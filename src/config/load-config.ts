@@ -1,13 +1,13 @@
-import { access } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { closest } from 'fastest-levenshtein';
-import type { z } from 'zod';
 import { BoundaryError, messageOf } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
 import { hashOf } from '../run/configuration.ts';
 import type { Task } from '../types/task.ts';
 import { asksCoach, isCoached } from './asks-coach.ts';
+import { explainIssue } from './explain-issue.ts';
 import {
   coachExpectation,
   type HeldOutChoice,
@@ -183,9 +183,14 @@ function payoffNames({ method }: RunConfig): string[] {
 
 async function importConfig(path: string): Promise<RunInput> {
   try {
-    await access(path);
+    const found = await stat(path);
+    if (found.isDirectory()) {
+      const message = `expected a config file, and ${path} is a folder; pass the path of a teamtune.config.ts`;
+      throw new BoundaryError('config', message);
+    }
   } catch (cause) {
-    const message = `there is no config file at ${path}; pass the path of a teamtune.config.ts`;
+    if (cause instanceof BoundaryError) throw cause;
+    const message = `there is no config file at ${path}; pass the path of a teamtune.config.ts${hintFor(path)}`;
     throw new BoundaryError('config', message, { cause });
   }
   try {
@@ -199,6 +204,16 @@ async function importConfig(path: string): Promise<RunInput> {
     });
   }
   throw new BoundaryError('config', `${path} must have \`export default defineRun({ … })\``);
+}
+
+/** npm runs a script in the folder of the package.json, wherever it was called. */
+function hintFor(path: string): string {
+  const called = process.env.INIT_CWD;
+  if (called === undefined || called === process.cwd()) return '';
+  const meant = resolve(called, relative(process.cwd(), path));
+  return existsSync(meant)
+    ? ` (npm runs commands in ${process.cwd()}: did you mean ${relative(process.cwd(), meant)}?)`
+    : '';
 }
 
 type Tree = { [key: string]: unknown };
@@ -297,47 +312,6 @@ function parseValue(text: string): unknown {
     // Not JSON: a bare word such as `outcome` is itself the value.
     return text;
   }
-}
-
-function explainIssue(issue: z.core.$ZodIssue, input: Tree): string {
-  const path = issue.path.join('.');
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(issue.path);
-    return issue.keys
-      .map((key) => {
-        const full = [...issue.path, key].join('.');
-        return `unknown key ${full}${known.length > 0 ? ` (did you mean ${[...issue.path, closest(key, known)].join('.')}?)` : ''}`;
-      })
-      .join('; ');
-  }
-  const [holder, last] = holderOf(input, path);
-  const came = holder && last in holder ? `, got ${describe(holder[last])}` : ', but it is missing';
-  return `${path || 'the config'}: ${issue.message}${came}`;
-}
-
-function describe(value: unknown): string {
-  return typeof value === 'object' || typeof value === 'function'
-    ? `${Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : 'a function'}`
-    : JSON.stringify(value);
-}
-
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = runSchema;
-  for (const part of path) schema = unwrap(shapeOf(schema)?.[String(part)]);
-  return Object.keys(shapeOf(schema) ?? {});
-}
-
-/** Keys of a schema; of a choice among several, those of all. */
-function shapeOf(schema: unknown): Tree | undefined {
-  const { shape, options } = (schema ?? {}) as { shape?: unknown; options?: unknown };
-  if (Array.isArray(options)) return Object.assign({}, ...options.map(shapeOf));
-  return isPlain(shape) || typeof shape === 'object' ? (shape as Tree) : undefined;
-}
-
-function unwrap(schema: unknown): unknown {
-  const { unwrap: inner, out } = (schema ?? {}) as { unwrap?: () => unknown; out?: unknown };
-  if (out !== undefined) return unwrap(out);
-  return typeof inner === 'function' ? unwrap(inner.call(schema)) : schema;
 }
 
 /** Tasks as they were read. */

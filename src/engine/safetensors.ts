@@ -161,7 +161,7 @@ function checkTiling(
   if (reached !== size) {
     throw new BoundaryError(
       'engine',
-      `${path} is cut short or damaged: its header describes ${reached} bytes and the file has ${size}`,
+      `${path} is cut short or damaged: its header describes ${reached} bytes and the file has ${size} bytes; copy it again from where it is whole`,
     );
   }
 }

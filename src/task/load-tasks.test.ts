@@ -66,11 +66,16 @@ describe('loadTasks', () => {
     ['["a"]', /row 1: expected an object/],
     ['[]', /holds no task/],
     ['', /holds no task/],
+    ['{"tasks":[\n{"prompt":"a"}\n]}', /sums\.json is one JSON object; expected a JSON array/],
     ['{"prompt":"a"}\n{"prompt"', /row 2 is not valid JSON/],
     ['[{"prompt":', /sums\.json is not valid JSON/],
   ])('refuses %s and says where', async (text, message) => {
     await expect(loadTasks(await written(text))).rejects.toThrow(message);
     await expect(loadTasks(join(folder, 'sums.json'))).rejects.toMatchObject({ boundary: 'task' });
+  });
+
+  it('refuses a folder', async () => {
+    await expect(loadTasks(folder)).rejects.toThrow(/Expected a task file, and .* is a folder/);
   });
 
   it('refuses a file that is not there, and names it', async () => {

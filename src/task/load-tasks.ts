@@ -45,6 +45,13 @@ async function readText(path: string): Promise<string> {
         { cause },
       );
     }
+    if ((cause as NodeJS.ErrnoException).code === 'EISDIR') {
+      throw new BoundaryError(
+        'task',
+        `Expected a task file, and ${path} is a folder; name the file in it.`,
+        { cause },
+      );
+    }
     throw new BoundaryError('task', `The task file ${path} cannot be read: ${messageOf(cause)}.`, {
       cause,
     });
@@ -66,11 +73,26 @@ function arrayRows(text: string, path: string): Row[] {
 }
 
 function lineRows(text: string, path: string): Row[] {
+  // An object over several lines, as of tasks under a key.
+  if (/^\s*\{[^\n]*\n/.test(text) && isObject(text)) {
+    throw new BoundaryError(
+      'task',
+      `${path} is one JSON object; expected a JSON array of tasks, or JSON Lines with one task in each line.`,
+    );
+  }
   return text.split('\n').flatMap((line, index) => {
     if (line.trim() === '') return [];
     const place = { path, row: index + 1 };
     return [rowOf(parseJson(line, `${path} row ${place.row}`), place)];
   });
+}
+
+function isObject(text: string): boolean {
+  try {
+    return isRecord(JSON.parse(text));
+  } catch {
+    return false;
+  }
 }
 
 function rowOf(value: unknown, place: Place): Row {

@@ -93,7 +93,7 @@ export async function readTokenizerFiles(directory: string): Promise<TokenizerSo
   if (tokenizerText === undefined)
     throw new BoundaryError(
       'config',
-      `Expected a checkpoint folder with a tokenizer.json, found none in ${directory}; check the model path.`,
+      `Expected a model folder in the Hugging Face layout (config.json, *.safetensors, tokenizer.json), found no tokenizer.json in ${directory}; check the model's path, which a config says in model.path.`,
     );
   const config = parseJson(path('tokenizer_config.json'), configText ?? '{}', configSchema);
   const generation = parseJson(

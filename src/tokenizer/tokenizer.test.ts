@@ -256,7 +256,9 @@ describe('extendChat', () => {
 describe('errors', () => {
   it('say which file is missing', async () => {
     const directory = await emptyDirectory();
-    await expect(loadTokenizer(directory)).rejects.toThrow(/with a tokenizer.json, found none in/);
+    await expect(loadTokenizer(directory)).rejects.toThrow(
+      /Expected a model folder .*, found no tokenizer\.json in .*model\.path/,
+    );
   });
 
   it('say which file is malformed', async () => {

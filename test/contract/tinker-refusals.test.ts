@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createLocalTrainingService } from '../../src/service/local/local-training-service.ts';
@@ -33,6 +36,19 @@ describe('what a server would silently do in another way is refused', () => {
     await expect(startServed('tuft', { baseModel: 'Qwen/Qwen3-8B' })).rejects.toThrow(
       /has no model "tiny", it has Qwen\/Qwen3-8B/,
     );
+  });
+
+  test('an address where something else answers', async () => {
+    const page = createServer((_, response) => {
+      response.writeHead(404, { 'content-type': 'text/html' }).end('<html>no such page</html>');
+    });
+    await once(page.listen(0, '127.0.0.1'), 'listening');
+    const { port } = page.address() as AddressInfo;
+    const opening = startServed('tuft', {}, { url: `http://127.0.0.1:${port}` });
+    await expect(opening).rejects.toThrow(
+      /expected a server of the Tinker protocol at .*service\.url/,
+    );
+    page.close();
   });
 
   test.each([

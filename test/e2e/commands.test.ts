@@ -77,6 +77,7 @@ describe('what is wrong is said in one sentence', () => {
   test.each([
     [['trian'], 2, 'teamtune has no command trian'],
     [['train'], 2, 'expected CONFIG'],
+    [['train', 'docs'], 2, 'docs is a folder'],
     [['train', 'missing.config.ts'], 2, 'there is no config file at'],
     [['grade', '--task', 'math', '--prediction', '1'], 2, '--answer is missing'],
     [['grade', '--nonsense'], 2, 'nonsense'],
