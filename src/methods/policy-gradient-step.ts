@@ -180,7 +180,10 @@ function memoryMetrics(counters: Readonly<Record<string, number>>): Metrics {
   return Object.fromEntries(known);
 }
 
-/** What each trained agent's critic predicts before every sampled token, by action id; empty where there are no critics. */
+/**
+ * What each agent's critic predicts before every sampled token, by action id; empty where there are no critics. Those of
+ * agents that are not trained are asked, too: their actions are credited like all others.
+ */
 async function criticValues(
   training: Training,
   trajectories: readonly Trajectory[],
@@ -188,7 +191,7 @@ async function criticValues(
   const values = new Map<string, Float32Array>();
   if (training.settings.update.critic === undefined) return values;
   const played = trajectories.flatMap(({ failure, actions }) => (failure ? [] : actions));
-  for (const [policy, agents] of agentsByPolicy(training)) {
+  for (const [policy, agents] of groupByPolicy([...training.policies])) {
     const own = played.filter(({ agent, tokens }) => agents.includes(agent) && tokens.length > 0);
     if (own.length === 0) continue;
     const { values: predicted = [] } = await policy.forward(own.map(datumOf)).result;
@@ -250,8 +253,13 @@ export function agentsByPolicy({
   policies,
   settings,
 }: Training): ReadonlyMap<Policy, readonly string[]> {
-  const trained = [...policies].filter(([agent]) => !settings.frozen.includes(agent));
-  const grouped = Map.groupBy(trained, ([, policy]) => policy);
+  return groupByPolicy([...policies].filter(([agent]) => !settings.frozen.includes(agent)));
+}
+
+function groupByPolicy(
+  policies: readonly (readonly [agent: string, policy: Policy])[],
+): ReadonlyMap<Policy, readonly string[]> {
+  const grouped = Map.groupBy(policies, ([, policy]) => policy);
   return new Map([...grouped].map(([policy, group]) => [policy, group.map(([agent]) => agent)]));
 }
 

@@ -188,6 +188,22 @@ describe('a run of MAPoRL', () => {
     expect([metrics['optimizer-steps/A'], metrics['optimizer-steps/B']]).toEqual([1, 1]);
   }, 120_000);
 
+  test('one of them is trained against another that is frozen, whose answers are judged all the same', async () => {
+    const competitive = join(folder, 'frozen.config.ts');
+    await writeFile(competitive, zeroSumText);
+    const output = join(folder, 'frozen');
+    const frozen = ['--set', 'training.frozen=["B"]'];
+    const { code, stderr } = await runCli(['train', competitive, '--output', output, ...frozen]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const run = openRun(output, { mode: 'read' });
+    const metrics = run.metrics()[0]?.metrics ?? {};
+    run.close();
+    expect(metrics['discussion/A']).toBeCloseTo(-(metrics['discussion/B'] ?? 0), 9);
+    expect(metrics['optimizer-steps/A']).toBe(1);
+    expect(metrics).not.toHaveProperty(['optimizer-steps/B']);
+  }, 120_000);
+
   test('a name that is no agent is refused before anything is played', async () => {
     const payoffs = ['--set', 'method={"kind":"maporl","payoffs":{"ann":{"bo":1}}}'];
     const { code, stderr } = await runCli(['train', config, ...payoffs]);
