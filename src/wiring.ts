@@ -61,6 +61,8 @@ export async function wire(
     readonly onInterrupt?: OnInterrupt;
   },
 ): Promise<Wired> {
+  refuseLoneSamples(config);
+  if (mayUseOutcomes(config)) refuseTables(config);
   if (options.checkpoint !== undefined) await restoreCheckpoint(options.checkpoint);
   const tasks = await readTrainingTasks(config);
   if (mayUseOutcomes(config)) refuseUngradable(tasks, 'tasks.train');
@@ -269,6 +271,30 @@ function mayUseOutcomes({ credit, coaching, method }: RunConfig): boolean {
 
 function isIncentivised({ incentives }: Extract<RunConfig['method'], { kind: 'maporl' }>): boolean {
   return Object.values(incentives).some((bonus) => bonus > 0);
+}
+
+/** Tables are graded by the files that a play leaves: what single actions of it are worth, they do not tell. */
+function refuseTables({ tasks: { kind }, method }: RunConfig): void {
+  if (kind !== 'dsbench' || method.kind === 'mappa') return;
+  const judged =
+    method.kind === 'malt'
+      ? 'method.judge=coach'
+      : 'method.verifier=coach, incentives of 0 and coaching.budget.whenSpent=pause';
+  throw new BoundaryError(
+    'config',
+    `method ${method.kind} would reward answers with their grades, and plays of tasks.kind dsbench are graded by the files that they leave; set ${judged}, or take method mappa`,
+  );
+}
+
+/** A play that is compared with the others of its task, and has none, earns nothing: such a run would teach nobody. */
+function refuseLoneSamples({ credit, method, rollout }: RunConfig): void {
+  const isUsed = method.kind === 'mappa' || (method.kind === 'maporl' && method.critic === false);
+  const isOfGroup = ['rloo', 'grpo', 'reinforce-baseline'].includes(credit.estimator);
+  if (!isUsed || !isOfGroup || rollout.samplesPerTask > 1) return;
+  throw new BoundaryError(
+    'config',
+    `credit.estimator is ${credit.estimator}, which compares the plays of one task, and rollout.samplesPerTask is 1; set it to 2 or more, or take another estimator`,
+  );
 }
 
 /** What has no answer cannot be graded, and must not count as wrong. */

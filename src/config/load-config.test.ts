@@ -199,6 +199,22 @@ const pair = defineTeam({
   variants: { alone },
 });
 
+test.each([
+  ['../elsewhere', 'team.agents.../elsewhere: expected a name of letters'],
+  ['reference', 'team.agents.reference: expected another name'],
+])(
+  'an agent named %s could not be told from something else in a run, and is refused',
+  (name, sentence) => {
+    const agents = { [name]: { role: 'One', maxTokens: 8 } };
+    const named = defineTeam({ name: 'named', agents, play: async () => 'done' });
+    expect(() => resolveConfig({ ...minimal, team: named }, options)).toThrow(sentence);
+    const variant = { ...pair, variants: { named } };
+    expect(() => resolveConfig({ ...minimal, team: variant }, options)).toThrow(
+      sentence.replace('team.agents', 'team.variants.named.agents'),
+    );
+  },
+);
+
 test('a variant takes the place of the team, and the names of the team’s agents stay known', () => {
   const overrides = ['variant=alone', 'coaching.showAnswer=["second"]'];
   const config = resolveConfig({ ...minimal, team: pair }, { ...options, overrides });

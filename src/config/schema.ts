@@ -1,12 +1,12 @@
 import type { LanguageModel } from 'ai';
 import { z } from 'zod';
-import { agentNames, type Team } from '../rollout/team.ts';
 import type { Coach, CoachRequest } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
 import { type MethodInput, methodSchema } from './method-schema.ts';
 import { sandboxSchema } from './sandbox-schema.ts';
 import { sampler, service } from './service-schema.ts';
+import { team } from './team-schema.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -24,39 +24,6 @@ export type LanguageModelObject = Exclude<LanguageModel, string>;
 
 /** Who may be named as coach; the word `none` for nobody. */
 export type CoachChoice = string | Coach | CoachFunction | LanguageModelObject;
-
-const agent = z.strictObject({
-  role: z.string().min(1),
-  instructions: z.string().optional(),
-  maxTokens: count,
-  stopStrings: z.array(z.string().min(1)).optional(),
-  maxTurns: count.optional(),
-  tools: z.array(z.string()).optional(),
-});
-
-const team = z
-  .custom<Team>(isTeam, {
-    message: 'expected a team made by defineTeam({ name, agents, play }) with at least one agent',
-    abort: true,
-  })
-  .superRefine(({ agents }, context) => {
-    for (const [name, declaration] of Object.entries(agents)) {
-      for (const { path, message } of agent.safeParse(declaration).error?.issues ?? []) {
-        context.addIssue({ code: 'custom', path: ['agents', name, ...path], message });
-      }
-    }
-  });
-
-function isTeam(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'play' in value &&
-    typeof value.play === 'function' &&
-    'agents' in value &&
-    agentNames(value as Team).length > 0
-  );
-}
 
 /** What `coach` must be where a method asks one. */
 export const coachExpectation =

@@ -81,7 +81,7 @@ export type Team<Name extends string = string> = {
   readonly variants?: Readonly<Record<string, Team>>;
 };
 
-/** Declares a team; only fixes the types, so that `play` knows the agents by name. */
+/** Declares a team; only fixes the types, so that `play` knows the agents by name. Names may hold letters, digits, `_`, `-`, `.` and blanks. */
 export function defineTeam<const Name extends string>(team: Team<Name>): Team<Name> {
   return team;
 }
