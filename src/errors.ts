@@ -31,3 +31,20 @@ export class BoundaryError extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/**
+ * Closes everything in order, also after one that fails: what stands behind it must not stay open.
+ *
+ * @throws the first failure, once all have been asked
+ */
+export async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of closers) {
+    try {
+      await close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}

@@ -128,33 +128,34 @@ async function wireModel(
   const path = choice === false ? undefined : (choice ?? cacheFile);
   const cache = path === undefined ? undefined : openVerdictCache(path);
   const local = await localModel(config, model);
-  const llmCoach = createLlmCoach({
-    model: local?.model ?? model,
-    team: briefsOf(team),
-    rubric: readRubric(coaching.rubric),
-    timeoutMs: coaching.timeoutSeconds * 1000,
-    concurrency: coaching.concurrency,
-    maxAttempts: coaching.maxAttempts,
-    showAnswer: coaching.showAnswer !== false,
-    maxReplyTokens: coaching.maxReplyTokens,
-    outageMs: coaching.outageSeconds * 1000,
-    ...{ ledger, budget, onPause: watch.note },
-    ...(cache === undefined ? {} : { cache }),
-    ...(local === undefined ? {} : { fingerprint: local.fingerprint }),
-  });
   const close = async () => {
     cache?.close();
     await local?.close();
   };
   try {
+    const llmCoach = createLlmCoach({
+      model: local?.model ?? model,
+      team: briefsOf(team),
+      rubric: readRubric(coaching.rubric),
+      timeoutMs: coaching.timeoutSeconds * 1000,
+      concurrency: coaching.concurrency,
+      maxAttempts: coaching.maxAttempts,
+      showAnswer: coaching.showAnswer !== false,
+      maxReplyTokens: coaching.maxReplyTokens,
+      outageMs: coaching.outageSeconds * 1000,
+      ...{ ledger, budget, onPause: watch.note },
+      ...(cache === undefined ? {} : { cache }),
+      ...(local === undefined ? {} : { fingerprint: local.fingerprint }),
+    });
     // One small call now, rather than an evaluation and a step of plays before the first refusal.
     await llmCoach.check();
+    const { showAnswer } = coaching;
+    const isSelective = Array.isArray(showAnswer);
+    return { coach: isSelective ? hideAnswer(llmCoach, showAnswer) : llmCoach, close };
   } catch (error) {
     await close();
     throw error;
   }
-  const { showAnswer } = coaching;
-  return { coach: Array.isArray(showAnswer) ? hideAnswer(llmCoach, showAnswer) : llmCoach, close };
 }
 
 /** The engine of a coach that is a model folder; undefined for any other. */

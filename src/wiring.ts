@@ -4,7 +4,7 @@ import { restorePoint } from './checkpoint/restore-point.ts';
 import { configAsJson } from './config/load-config.ts';
 import { heldOutSets, type RunConfig } from './config/schema.ts';
 import { createSandbox, limitsOf, type SandboxSettings } from './create-sandbox.ts';
-import { BoundaryError } from './errors.ts';
+import { BoundaryError, closeAll } from './errors.ts';
 import type { HeldOutSet, Method, Training, Watch } from './methods/training.ts';
 import { agentNames } from './rollout/team.ts';
 import { openRun, type Run } from './run/run-store.ts';
@@ -220,7 +220,8 @@ async function wireRun(config: RunConfig, parts: RunParts): Promise<Wired> {
       close: () => closeAll(closers),
     };
   } catch (error) {
-    await closeAll(closers);
+    // Why there is no start is what is told.
+    await Promise.allSettled([closeAll(closers)]);
     throw error;
   }
 }
@@ -235,10 +236,6 @@ function storedConfig(config: RunConfig, parts: RunParts) {
     ...(untrained && { untrained }),
     ...(branches && { branches }),
   };
-}
-
-async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<void> {
-  for (const close of closers) await close();
 }
 
 /** The training tasks, or the sample of them that the config asks for, in the order of the file. */

@@ -41,11 +41,16 @@ export async function openTrainedVerifier(
   const { model, loss, rightShare } = await describedIn(directory);
   for (const player of players) await refuseOtherTokenizer(directory, { model, player });
   const service = await createLocalTrainingService({ modelDirectory: model, ...options });
-  const policy = await service.createPolicy({
-    ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
-    from: { directory, optimizer: false },
-  });
-  return { coach: asCoach(directory, { policy, loss, rightShare }), close: () => service.close() };
+  try {
+    const policy = await service.createPolicy({
+      ...{ id: 'verifier', seed: 0, rank: 'stored', valueHead: true },
+      from: { directory, optimizer: false },
+    });
+    return { coach: asCoach(directory, { policy, loss, rightShare }), close: service.close };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
 }
 
 /** The model folder that a verifier stands on. */

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeRandomModel } from '../../test/support/make-random-model.ts';
 import { sampleAction, sampleTrajectory } from '../../test/support/sample-run.ts';
 import { openTrainedVerifier } from '../coach/trained-verifier.ts';
+import { liveTensors } from '../engine/tensor.ts';
 import { openRun } from '../run/run-store.ts';
 import { makeVerifier } from './train-verifier.ts';
 
@@ -85,4 +86,15 @@ test('runs of different models are refused, since their token ids mean different
   await expect(makeVerifier([first, foreign], join(folder, 'none'), moved)).rejects.toThrow(
     /a verifier reads/,
   );
+});
+
+test('a verifier whose weights are gone leaves no engine behind', async () => {
+  const directory = join(folder, 'empty');
+  await mkdir(directory);
+  await writeFile(join(directory, 'verifier.json'), JSON.stringify({ model }));
+  const before = liveTensors();
+  await expect(openTrainedVerifier(directory, { threads: 1 }, [model])).rejects.toThrow(
+    'adapter_config.json',
+  );
+  expect(liveTensors()).toBe(before);
 });

@@ -41,3 +41,19 @@ test('a tool that nobody provides, or two of one name, is refused with what ther
   const twice = openTools(new Set(['add']), [...own, tool('add')], noSandbox);
   await expect(twice).rejects.toThrow('two tools have the name add');
 });
+
+test('where one cannot be opened or closed, all others are closed, and what is told is why there is no start', async () => {
+  const closed: string[] = [];
+  const stuck: Tool = { ...tool('add'), close: () => Promise.reject(new Error('it hangs')) };
+  const gone: ToolSource = {
+    ...{ name: 'web', provides: ['search'], close: async () => void closed.push('web') },
+    open: () => Promise.reject(new Error('nobody is there')),
+  };
+  const own = [stuck, tool('send', closed), gone];
+  const wanted = new Set(['add', 'send', 'search']);
+  await expect(openTools(wanted, own, noSandbox)).rejects.toThrow('nobody is there');
+  expect(closed).toEqual(['send', 'web']);
+  const { close } = await openTools(new Set(['add', 'send']), own, noSandbox);
+  await expect(close()).rejects.toThrow('it hangs');
+  expect(closed).toEqual(['send', 'web', 'send']);
+});

@@ -1,4 +1,4 @@
-import { BoundaryError } from '../errors.ts';
+import { BoundaryError, closeAll } from '../errors.ts';
 import type { Sandbox } from '../types/sandbox.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
 import { createPythonTool } from './python-tool.ts';
@@ -60,9 +60,7 @@ export async function openTools(
   refuseUnknown(wanted, providers);
   const tools = new Map<string, Tool>();
   const closers: (() => Promise<void>)[] = [];
-  const close = async () => {
-    for (const end of closers) await end();
-  };
+  const close = () => closeAll(closers);
   try {
     for (const provider of providers) {
       if (!provider.names.some((name) => wanted.has(name))) continue;
@@ -73,7 +71,7 @@ export async function openTools(
       }
     }
   } catch (error) {
-    await close();
+    await Promise.allSettled([close()]);
     throw error;
   }
   return { tools, close };
