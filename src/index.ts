@@ -1,6 +1,11 @@
 export { malt } from './config/method-schema.ts';
-export { mappaDsbench, mappaMathchat } from './config/presets.ts';
-export { defineRun, type RunInput } from './config/schema.ts';
+export { maltPaper, mappaDsbench, mappaMathchat } from './config/presets.ts';
+export {
+  type CoachFunction,
+  type CoachVerdict,
+  defineRun,
+  type RunInput,
+} from './config/schema.ts';
 export { tinker, vllm } from './config/service-schema.ts';
 export { BoundaryError } from './errors.ts';
 export { type DiscussionOptions, discussionTeam } from './methods/discussion.ts';

@@ -113,12 +113,26 @@ export const methodSchema = z.preprocess(
 /** A method as a run works with it, every option resolved. */
 export type MethodChoice = z.output<typeof methodSchema>;
 
-/** A method as a config names it. */
-export type MethodInput = MethodChoice['kind'] | z.input<typeof methods>;
+type MaporlInput<Agent extends string> = Omit<z.input<typeof maporlMethod>, 'payoffs'> & {
+  readonly payoffs?: Readonly<Partial<Record<Agent, Readonly<Partial<Record<Agent, number>>>>>>;
+};
 
-type MaltInput = Omit<z.input<typeof maltMethod>, 'kind'>;
+type MaltInput<Agent extends string> = Omit<z.input<typeof maltMethod>, 'dpo'> & {
+  readonly dpo?: Omit<NonNullable<z.input<typeof maltMethod>['dpo']>, 'agents'> & {
+    readonly agents?: readonly Agent[];
+  };
+};
+
+/** A method as a config names it, for a team of these agents. */
+export type MethodInput<Agent extends string = string> =
+  | MethodChoice['kind']
+  | z.input<typeof mappaMethod>
+  | MaporlInput<Agent>
+  | MaltInput<Agent>;
 
 /** MALT (arXiv 2412.01928): trees of plays, their values backed up, then SFT and DPO for each role. */
-export function malt(options: MaltInput = {}): MethodInput {
+export function malt<const Agent extends string = never>(
+  options: Omit<MaltInput<Agent>, 'kind'> = {},
+): MaltInput<NoInfer<Agent>> {
   return { kind: 'malt', ...options };
 }

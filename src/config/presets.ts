@@ -21,7 +21,7 @@ export const mappaMathchat = {
     playTimeoutSeconds: 3600,
     toolTimeoutSeconds: 30,
   },
-  coaching: { showAnswer: ['verifier'] },
+  coaching: { showAnswer: ['verifier'] as const },
   credit: { source: 'coach', estimator: 'reinforce-plus-plus', klCoefficient: 0.01, gamma: 1 },
   update: {
     learningRate: 1e-5,

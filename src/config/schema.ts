@@ -1,5 +1,6 @@
 import type { LanguageModel } from 'ai';
 import { z } from 'zod';
+import type { Team } from '../rollout/team.ts';
 import type { Coach, CoachRequest } from '../types/feedback.ts';
 import type { Task } from '../types/task.ts';
 import type { Tool, ToolSource } from '../types/tool.ts';
@@ -332,14 +333,51 @@ export const runSchema = z.strictObject({
   fair: fair.prefault({}),
 });
 
-/** What a user writes: only what differs from the defaults. */
-export type RunInput = Omit<z.input<typeof runSchema>, 'method'> & {
-  readonly method?: MethodInput;
+type Raw = z.input<typeof runSchema>;
+type Section<Name extends keyof Raw> = NonNullable<Raw[Name]>;
+
+/** Keys that name agents. */
+type AgentKeys<Agent extends string> = {
+  readonly method?: MethodInput<Agent>;
+  readonly model: Omit<Raw['model'], 'agents'> & {
+    readonly agents?: Readonly<Partial<Record<Agent, string>>>;
+  };
+  readonly coaching?: Omit<Section<'coaching'>, 'showAnswer'> & {
+    readonly showAnswer?: boolean | readonly Agent[];
+  };
+  readonly training?: Omit<Section<'training'>, 'frozen'> & {
+    readonly frozen?: readonly Agent[];
+  };
 };
+
+/** What a user writes for a team of these agents: only what differs from the defaults. */
+export type RunInput<Agent extends string = string> = Omit<Raw, keyof AgentKeys<Agent>> &
+  AgentKeys<Agent>;
+
 /** What a run works with: every key resolved. */
 export type RunConfig = z.output<typeof runSchema>;
 
-/** Declares a run in `teamtune.config.ts`, typed end to end. */
-export function defineRun(run: RunInput): RunInput {
+/** Nothing to be asked of a team whose tools are all there; names that an editor knows only as texts are let pass. */
+type Equipped<Wanted extends string, Given extends string> = string extends Wanted
+  ? unknown
+  : [Exclude<Wanted, 'python' | Given>] extends [never]
+    ? unknown
+    : { readonly 'the key tools lacks': Exclude<Wanted, 'python' | Given> };
+
+/**
+ * Declares a run in `teamtune.config.ts`, typed end to end: keys that name agents know those of the team and its variants,
+ * and a tool that an agent names must be `python` or one of the key `tools`.
+ */
+export function defineRun<
+  const Name extends string,
+  const Wanted extends string,
+  const Variant extends string,
+  const Given extends string = never,
+>(
+  run: RunInput<NoInfer<Name | Variant>> & {
+    readonly team: Team<Name, Wanted, Variant> & Equipped<NoInfer<Wanted>, NoInfer<Given>>;
+    readonly tools?: readonly (Tool<Given> | ToolSource<Given>)[] | undefined;
+  },
+): RunInput {
   return run;
 }

@@ -6,10 +6,10 @@ import { isSameAnswer } from '../task/same-answer.ts';
 import type { Task } from '../types/task.ts';
 import { type DiscussionFormat, fillSlots, parseDiscussionFormat } from './discussion-format.ts';
 
-export type DiscussionOptions<Name extends string> = {
+export type DiscussionOptions<Name extends string, ToolName extends string = string> = {
   readonly name: string;
   /** Two agents or more; they speak in every turn at the same time. */
-  readonly agents: Readonly<Record<Name, AgentDeclaration>>;
+  readonly agents: Readonly<Record<Name, AgentDeclaration<ToolName>>>;
   /** Answers of each agent: the first alone, each later one after reading the others'. Default 3. */
   readonly turns?: number;
   /**
@@ -45,9 +45,9 @@ type Turn = readonly ScoredText[];
  * @throws BoundaryError("config") for fewer than two agents or one turn, or a format that cannot be read
  * @see Park et al. 2025, arXiv:2502.18439, section 3.1
  */
-export function discussionTeam<const Name extends string>(
-  options: DiscussionOptions<Name>,
-): Team<Name> {
+export function discussionTeam<const Name extends string, const ToolName extends string = never>(
+  options: DiscussionOptions<Name, ToolName>,
+): Team<Name, ToolName, never> {
   const { name, agents, turns = 3, decides = 'majority', showScores = false } = options;
   const names = Object.keys(agents) as Name[];
   if (names.length < 2 || turns < 1) {

@@ -3,7 +3,7 @@ import type { Task } from '../types/task.ts';
 import type { Action } from '../types/trajectory.ts';
 
 /** What one agent is: its role, its limits and the tools it may call. */
-export type AgentDeclaration = {
+export type AgentDeclaration<ToolName extends string = string> = {
   /** The role's name as a coach reads it, for example `Code Executor`. */
   readonly role: string;
   /** System message of every conversation of this agent; absent = none. */
@@ -15,7 +15,7 @@ export type AgentDeclaration = {
   /** Most actions one `act` may take: an action that calls a tool is followed by another. Default 1. */
   readonly maxTurns?: number;
   /** Names of tools, for example `python`. */
-  readonly tools?: readonly string[];
+  readonly tools?: readonly ToolName[];
 };
 
 /** What an agent did when it was asked. */
@@ -57,10 +57,19 @@ export type Scene = {
   readonly showScore: (acted: ActResult) => Promise<number | undefined>;
 };
 
-/** Agents and how they play one task. */
-export type Team<Name extends string = string> = {
+/**
+ * Agents and how they play one task.
+ *
+ * The types of its agents' names, of the tools that these ask for and of the names of its variants' agents are what a
+ * config is checked against in an editor.
+ */
+export type Team<
+  Name extends string = string,
+  ToolName extends string = string,
+  VariantName extends string = string,
+> = {
   readonly name: string;
-  readonly agents: Readonly<Record<Name, AgentDeclaration>>;
+  readonly agents: Readonly<Record<Name, AgentDeclaration<ToolName>>>;
   /**
    * Whether plays rest on the coach's verdicts: then it is asked about what they ask for in evaluations, too, and where the
    * run's method needs no coach. Default false.
@@ -78,11 +87,17 @@ export type Team<Name extends string = string> = {
     scene: Scene,
   ) => Promise<string>;
   /** Other ways to play the same tasks, by name, for comparison: a run takes one with its key `variant`. */
-  readonly variants?: Readonly<Record<string, Team>>;
+  readonly variants?: Readonly<
+    Record<string, Team & { readonly agents: Readonly<Partial<Record<VariantName, unknown>>> }>
+  >;
 };
 
 /** Declares a team; only fixes the types, so that `play` knows the agents by name. Names may hold letters, digits, `_`, `-`, `.` and blanks. */
-export function defineTeam<const Name extends string>(team: Team<Name>): Team<Name> {
+export function defineTeam<
+  const Name extends string,
+  const ToolName extends string = never,
+  const VariantName extends string = never,
+>(team: Team<Name, ToolName, VariantName>): Team<Name, ToolName, VariantName> {
   return team;
 }
 

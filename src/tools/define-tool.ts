@@ -3,8 +3,8 @@ import { BoundaryError, messageOf } from '../errors.ts';
 import type { Tool, ToolResult, ToolStatus } from '../types/tool.ts';
 
 /** A plain function as a tool: what the model is told, what it must pass, and what is done. */
-export type FunctionTool<Schema extends z.ZodObject> = {
-  readonly name: string;
+export type FunctionTool<Schema extends z.ZodObject, Name extends string = string> = {
+  readonly name: Name;
   /** For the model: what the tool does and when to call it. */
   readonly description: string;
   /** What a call must pass; a call that does not fit is answered with what is wrong. */
@@ -65,7 +65,9 @@ async function callFunction<Schema extends z.ZodObject>(
  * Makes a tool of a function. Agents whose `tools` name it are told of it as their model's chat template does, or in their
  * instructions where the template knows no tools.
  */
-export function defineTool<Schema extends z.ZodObject>(tool: FunctionTool<Schema>): Tool {
+export function defineTool<Schema extends z.ZodObject, const Name extends string>(
+  tool: FunctionTool<Schema, Name>,
+): Tool<Name> {
   return {
     name: tool.name,
     description: tool.description,

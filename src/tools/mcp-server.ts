@@ -21,10 +21,10 @@ export type McpConnection =
     }
   | { readonly url: string; readonly headers?: Readonly<Record<string, string>> };
 
-export type McpServer = McpConnection & {
+export type McpServer<Name extends string = string> = McpConnection & {
   readonly name: string;
   /** The server's tools that agents may be given; the others do not exist for them. */
-  readonly allow: readonly string[];
+  readonly allow: readonly Name[];
   /** Of the connection and of one call; default 30 000. */
   readonly timeoutMs?: number;
   /** Writes calls down, or answers them from what was written down. */
@@ -210,7 +210,7 @@ function readDescriptions(recording: Recording): readonly Description[] {
  * The tools of an MCP server, for the key `tools` of a run. The server is started, or connected to, before anything is
  * played, and only when an agent has one of its tools.
  */
-export function mcpServer(server: McpServer): ToolSource {
+export function mcpServer<const Name extends string>(server: McpServer<Name>): ToolSource<Name> {
   const timeout = server.timeoutMs ?? 30_000;
   const { recording } = server;
   const connection = createConnection(server, timeout);

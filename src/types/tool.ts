@@ -39,8 +39,8 @@ export type ToolCallOptions = {
 };
 
 /** Something an agent may call; must never throw for the agent's mistakes. */
-export type Tool = {
-  readonly name: string;
+export type Tool<Name extends string = string> = {
+  readonly name: Name;
   /** For the model, together with `parameters`; a tool without one is explained by the agent's instructions. */
   readonly description?: string;
   /** JSON schema of the arguments. */
@@ -60,10 +60,10 @@ export type Tool = {
 };
 
 /** Where tools come from that are only known once it has been asked, such as a server. */
-export type ToolSource = {
+export type ToolSource<Name extends string = string> = {
   readonly name: string;
   /** Names of the tools that it will give. */
-  readonly provides: readonly string[];
+  readonly provides: readonly Name[];
   /** @throws BoundaryError("config") when it cannot be reached or lacks one of them */
   readonly open: () => Promise<readonly Tool[]>;
   readonly close: () => Promise<void>;
