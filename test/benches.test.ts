@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { summarize } from '../bench/support/summarize.ts';
 
 /** A bench as its npm script starts it; one that does not end by itself has begun to measure. */
 function bench(name: string, ...flags: readonly string[]) {
@@ -34,3 +35,17 @@ test('a bench says what it takes, and names what it does not know in one sentenc
   );
   expect(bench('server-curve', '--only', 'her').stderr).toMatch(/no "her"; there are here, there;/);
 }, 240_000);
+
+test('the interval of a mean is Student’s t, for many runs as for few', () => {
+  // 0 and 1 in turns: the deviation of n of them is √(n/(4(n − 1))), so half the interval t/(2√(n − 1)).
+  const half = (count: number) => {
+    const { mean, high } = summarize(Array.from({ length: count }, (_, at) => at % 2));
+    return (high - mean) * 2 * Math.sqrt(count - 1);
+  };
+  expect(half(2)).toBeCloseTo(12.706, 3);
+  expect(half(10)).toBeCloseTo(2.262, 3);
+  expect(half(12)).toBeCloseTo(2.201, 3);
+  expect(half(20)).toBeCloseTo(2.093, 3);
+  expect(half(122)).toBeCloseTo(1.98, 2);
+  expect(summarize([3])).toEqual({ mean: 3, low: 3, high: 3 });
+});
