@@ -80,6 +80,8 @@ test('an action can be judged when all before it have ended, with those before i
   gate.resolve();
   const { actions } = await play;
   expect(judgeable).toEqual(['A after ', 'B after A', 'C after AB']);
+  // Whichever of the two ended last.
+  expect(actions.map(({ parent }) => parent)).toEqual([undefined, undefined, actions[1]?.id]);
   const finished = new Map(actions.map((action) => [action.id, action]));
   await playTask(stageOf(team, {}, { finished, onJudgeable }).stage, task, 0);
   expect(judgeable.slice(3)).toEqual(judgeable.slice(0, 3));

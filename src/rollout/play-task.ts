@@ -193,7 +193,7 @@ function createAgent(play: Play, name: string): Agent {
   async function act(message: string, options: ActOptions = {}): Promise<ActResult> {
     // Numbered when it is asked: which of several conversations comes first to its next turn is up to the clock.
     const call = `${name}.${asked++}`;
-    const before = play.actions.at(-1)?.id;
+    const before = inOrder(play.actions).at(-1)?.id;
     const previous = options.continue ? conversation : undefined;
     let current = openConversation(play.stage, name, message, previous);
     const actions: Action[] = [];

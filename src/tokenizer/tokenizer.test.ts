@@ -288,3 +288,11 @@ describe('errors', () => {
     );
   });
 });
+
+it('encodes a document of more tokens than a call may have arguments', async () => {
+  const { tokenizer } = await chatmlTokenizer();
+  const content = `<|im_end|>${'q '.repeat(100_000)}`;
+  const ids = tokenizer.encodeChat([{ role: 'user', content }]);
+  expect(ids.length).toBeGreaterThan(200_000);
+  expect(tokenizer.decode(ids)).toContain(content);
+});

@@ -90,15 +90,16 @@ function encode({ library }: Parts, text: string): Int32Array {
 /** Cuts at the control tokens, which the template wrote, and encodes the stretches between as plain text. */
 function encodeRendered(parts: Parts, rendered: string, restore: Restore): Int32Array {
   const idOf = new Map(parts.addedTokens.map(({ content, id }) => [content, id]));
-  const ids: number[] = [];
+  const stretches: Int32Array[] = [];
   let start = 0;
   for (const match of rendered.matchAll(tokenPattern(parts.addedTokens))) {
-    ids.push(...encodePlain(parts, restore(rendered.slice(start, match.index))));
-    ids.push(idOf.get(match[0]) as number);
+    stretches.push(encodePlain(parts, restore(rendered.slice(start, match.index))));
+    stretches.push(Int32Array.of(idOf.get(match[0]) as number));
     start = match.index + match[0].length;
   }
-  ids.push(...encodePlain(parts, restore(rendered.slice(start))));
-  return Int32Array.from(ids);
+  stretches.push(encodePlain(parts, restore(rendered.slice(start))));
+  // Not spread into a call: a long document has more tokens than a call may have arguments.
+  return Int32Array.from(stretches.flatMap((ids) => [...ids]));
 }
 
 function renderChat(parts: Parts, messages: readonly Message[], options: ChatOptions = {}): string {
