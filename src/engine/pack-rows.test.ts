@@ -58,13 +58,23 @@ describe('rows that begin alike', () => {
     rowOf(prompt, tinyTokens(4, 8)),
     rowOf(otherPrompt, tinyTokens(6, 9)),
   ];
+  // As long as the first prompt: what follows them is of the same shapes, of one length alone here and of two there.
+  const [third, fourth] = [tinyTokens(40, 10), tinyTokens(40, 11)];
+  const families = [
+    ...rows,
+    rowOf(third, tinyTokens(9, 12)),
+    rowOf(fourth, tinyTokens(9, 13)),
+    rowOf(third, tinyTokens(9, 14)),
+    rowOf(fourth, tinyTokens(4, 15)),
+    rowOf(tinyTokens(41, 16), new Int32Array(0)),
+  ];
 
   it.each([
     ['at once', {}],
     ['computed again on the way back', { isCheckpointed: true }],
   ] as const)('have the log-probs and gradients of rows on their own, %s', (_, options) => {
-    const together = scoreAll([rows], options);
-    const alone = scoreAll(rows.map((row) => [row]));
+    const together = scoreAll([families], options);
+    const alone = scoreAll(families.map((row) => [row]));
     expect(together.logprobs.length).toBe(alone.logprobs.length);
     for (const [index, value] of together.logprobs.entries()) {
       expect(Math.abs(value - (alone.logprobs[index] ?? Number.NaN))).toBeLessThan(rounding);
@@ -82,6 +92,24 @@ describe('rows that begin alike', () => {
     const { tokens } = packRows(rows);
     // Of the first prompt 40 tokens, then 8, 8 and 3; of the second 45, then 5 and 5; the row on its own has 14.
     expect(tokens.length).toBe(40 + 8 + 8 + 3 + 45 + 5 + 5 + 14);
+  });
+
+  it('stand beside pieces of their shape from other families, each after its own trunk', () => {
+    const { blocks } = packRows(families);
+    const shapes = blocks.map(({ rows: own, from, length, trunk }) => ({
+      ...{ own, from, length },
+      ...(trunk && { after: trunk.pieces.map((piece) => blocks[trunk.block]?.rows[piece]) }),
+    }));
+    expect(shapes).toEqual([
+      // The first, third and fourth prompt, and a row on its own that is as long.
+      { own: [0, 6, 7, 10], from: 0, length: 40 },
+      { own: [0, 2, 6, 8], from: 40, length: 8, after: [0, 6] },
+      { own: [4, 9], from: 40, length: 3, after: [0, 7] },
+      { own: [1], from: 0, length: 45 },
+      { own: [1, 5], from: 45, length: 5, after: [1] },
+      { own: [3], from: 0, length: 14 },
+      { own: [7], from: 40, length: 8, after: [7] },
+    ]);
   });
 
   it('are told apart by their adapters', () => {

@@ -2,21 +2,25 @@ import { aten } from './aten.ts';
 import { attend } from './attention.ts';
 import type { Decoder, LayerHeads } from './decoder.ts';
 import type { Adapter } from './lora.ts';
-import { concat, full, reshape, split, transpose } from './ops.ts';
-import type { Tensor } from './tensor.ts';
+import { concat, full, indexSelect, reshape, split, transpose, unsqueeze } from './ops.ts';
+import { indexTensor, type Tensor } from './tensor.ts';
 
 /** A sequence, and the adapter it runs under. */
 type PackedRow = { readonly input: Int32Array; readonly adapter?: Adapter };
 
-/** Pieces of rows, of one length and from one position on, one after another in the pass. */
+/** Pieces of rows, of one length and from one position on, one after another in the pass: they share one attention. */
 type Block = {
+  /** Which row each piece is of. */
   readonly rows: readonly number[];
   /** Position of the pieces' first token in their rows. */
   readonly from: number;
   readonly length: number;
-  /** Which block holds what stands before all these pieces; absent when nothing does. */
-  readonly trunk: number | undefined;
+  /** What stands before the pieces; absent when nothing does. */
+  readonly trunk: Trunk | undefined;
 };
+
+/** Pieces of an earlier block, each of which stands before equally many pieces of this one. */
+type Trunk = { readonly block: number; readonly pieces: readonly number[] };
 
 /** Rows without padding; what several of them begin with stands there once. */
 export type Packed = {
@@ -41,7 +45,7 @@ const minShared = 16;
  * Packs rows for one pass. A token's hidden state depends on what is before it alone, so the beginning that samples of
  * one prompt, or the two answers of a preference, have in common is computed once and collects the gradients of all.
  *
- * @param rows not all empty; those of equal length next to one another share one attention
+ * @param rows not all empty; those of equal length share one attention
  */
 export function packRows(rows: readonly PackedRow[]): Packed {
   const blocks = blocksOf(rows);
@@ -52,9 +56,11 @@ export function packRows(rows: readonly PackedRow[]): Packed {
   const places = rows.map(() => ({ trunk: 0, from: 0, own: 0 }));
   for (const { rows: members, from, length, trunk } of blocks) {
     starts.push(tokens.length);
-    for (const row of members) {
+    for (const [piece, row] of members.entries()) {
+      const before =
+        trunk && (starts[trunk.block] ?? 0) + pieceBefore(trunk, piece, members) * from;
       // Pieces come after their trunk, so what is written last is what holds.
-      places[row] = { trunk: starts[trunk ?? starts.length - 1] ?? 0, from, own: tokens.length };
+      places[row] = { trunk: before ?? 0, from, own: tokens.length };
       for (let at = from; at < from + length; at++) {
         tokens.push(rows[row]?.input[at] ?? 0);
         positions.push(at);
@@ -74,22 +80,48 @@ export function packRows(rows: readonly PackedRow[]): Packed {
   };
 }
 
+/** Which piece of the trunk's block stands before a piece of a block with these rows. */
+function pieceBefore({ pieces }: Trunk, piece: number, { length }: readonly number[]): number {
+  return pieces[Math.floor((piece * pieces.length) / length)] ?? 0;
+}
+
+/** For every piece of `block`, the row that its trunk was taken from; nothing without a trunk. */
+export function trunkRows(
+  blocks: Packed['blocks'],
+  { trunk, rows }: Block,
+): readonly (number | undefined)[] {
+  if (trunk === undefined) return [];
+  return rows.map((_, piece) => blocks[trunk.block]?.rows[pieceBefore(trunk, piece, rows)]);
+}
+
+/** A block that further pieces join. */
+type OpenBlock = Block & {
+  readonly rows: number[];
+  readonly trunk: { readonly block: number; readonly pieces: number[] } | undefined;
+};
+
+/** Pieces of one shape stand in one block whatever family they are of: a few attentions cost less than one for each family. */
 function blocksOf(rows: readonly PackedRow[]): readonly Block[] {
-  const blocks: (Block & { readonly rows: number[] })[] = [];
+  const blocks: OpenBlock[] = [];
+  const numbers = new Map<string, number>();
+  const place = (
+    { rows: own, from, length }: Omit<Block, 'trunk'>,
+    after?: { readonly block: number; readonly piece: number },
+  ): { readonly block: number; readonly piece: number } => {
+    const shape = [from, length, after && own.length].join();
+    const trunk = after && { block: after.block, pieces: [] };
+    const number = numbers.get(shape) ?? blocks.push({ rows: [], from, length, trunk }) - 1;
+    numbers.set(shape, number);
+    const block = blocks[number] as OpenBlock;
+    if (after !== undefined) block.trunk?.pieces.push(after.piece);
+    return { block: number, piece: block.rows.push(...own) - own.length };
+  };
   for (const { rows: members, shared } of familiesOf(rows)) {
-    let trunk: number | undefined;
-    if (shared > 0) {
-      trunk = blocks.length;
-      blocks.push({ rows: members.slice(0, 1), from: 0, length: shared, trunk: undefined });
-    }
-    for (const row of members) {
-      const length = (rows[row]?.input.length ?? 0) - shared;
-      const last = blocks.at(-1);
-      if (last?.length === length && last.from === shared && last.trunk === trunk) {
-        last.rows.push(row);
-      } else if (length > 0) {
-        blocks.push({ rows: [row], from: shared, length, trunk });
-      }
+    const first = { rows: members.slice(0, 1), from: 0, length: shared };
+    const trunk = shared === 0 ? undefined : place(first);
+    const lengths = Map.groupBy(members, (row) => inputOf(rows, row).length - shared);
+    for (const [length, own] of lengths) {
+      if (length > 0) place({ rows: own, from: shared, length }, trunk);
     }
   }
   return blocks;
@@ -159,14 +191,32 @@ function compareTokens(left: Int32Array, right: Int32Array): number {
   return at >= right.length ? 1 : (left[at] ?? 0) - (right[at] ?? 0);
 }
 
-/** Per block, what its pieces see of their trunk and of themselves; absent without a trunk. */
-export type BlockMasks = readonly (Tensor | undefined)[];
+/** How the pieces of a block see their trunk. */
+type TrunkView = {
+  /** Of the trunk's block. */
+  readonly size: Size;
+  /** int64: which of its pieces; absent = all of them, in their order. */
+  readonly pieces: Tensor | undefined;
+  readonly mask: Tensor;
+};
 
-/** The masks of `attendPacked`, the same for all layers. Caller frees. */
-export function masksOf({ dtype, device }: Decoder, { blocks }: Packed): BlockMasks {
-  return blocks.map(({ trunk, from, length }) =>
-    trunk === undefined ? undefined : visibleAfter(from, length, { dtype, device }),
-  );
+/** Per block; absent without a trunk. */
+export type TrunkViews = readonly (TrunkView | undefined)[];
+
+/** What `attendPacked` reads besides heads, the same for all layers. Caller frees. */
+export function trunkViews({ dtype, device }: Decoder, { blocks }: Packed): TrunkViews {
+  return blocks.map(({ trunk, from, length }) => {
+    const block = trunk && blocks[trunk.block];
+    if (trunk === undefined || block === undefined) return undefined;
+    const { pieces } = trunk;
+    const isWhole =
+      pieces.length === block.rows.length && pieces.every((piece, index) => piece === index);
+    return {
+      size: sizeOf(block),
+      pieces: isWhole ? undefined : indexTensor(pieces, [pieces.length], device),
+      mask: visibleAfter(from, length, { dtype, device }),
+    };
+  });
 }
 
 /** [length, before + length]: 0 for what stands before a piece and for a token's own piece up to itself, else −∞. */
@@ -183,7 +233,7 @@ function visibleAfter(
 }
 
 /** Attention of every token to what is before it in its row, and to itself; one call for each block. */
-export function attendPacked({ blocks }: Packed, masks: BlockMasks, heads: LayerHeads): Tensor {
+export function attendPacked({ blocks }: Packed, views: TrunkViews, heads: LayerHeads): Tensor {
   const [only, another] = blocks;
   if (only !== undefined && another === undefined) return attendCausal(sizeOf(only), heads);
   const sizes = blocks.map(({ rows, length }) => rows.length * length);
@@ -196,10 +246,10 @@ export function attendPacked({ blocks }: Packed, masks: BlockMasks, heads: Layer
     value: value[block] as Tensor,
   });
   const parts = blocks.map((block, index) => {
-    const mask = masks[index];
-    return block.trunk === undefined || mask === undefined
+    const view = views[index];
+    return block.trunk === undefined || view === undefined
       ? attendCausal(sizeOf(block), headsOf(index))
-      : attendAfter(sizeOf(block), headsOf(index), { trunk: headsOf(block.trunk), mask });
+      : attendAfter(sizeOf(block), headsOf(index), { trunks: headsOf(block.trunk.block), view });
   });
   return concat(parts, 0);
 }
@@ -220,25 +270,27 @@ export function attendCausal(size: Size, heads: LayerHeads): Tensor {
   return flatRows(attend(input, { kind: 'causal' }));
 }
 
-/** The same for pieces that all stand after one trunk. */
+/** The same for pieces that stand after trunks; those after the first trunk come first. */
 function attendAfter(
   size: Size,
-  heads: LayerHeads,
-  { trunk, mask }: { readonly trunk: LayerHeads; readonly mask: Tensor },
+  own: LayerHeads,
+  { trunks, view }: { readonly trunks: LayerHeads; readonly view: TrunkView },
 ): Tensor {
-  const whole = (before: Tensor, own: Tensor): Tensor => {
-    const [length = 0, count = 0, headDim = 0] = before.shape;
-    const repeated = aten('expand', byRow(before, { rows: 1, length }), [
-      ...[size.rows, count, length, headDim],
-    ]);
-    return concat([repeated, byRow(own, size)], 2);
+  const whole = (before: Tensor, after: Tensor): Tensor => {
+    const all = byRow(before, view.size);
+    const chosen = view.pieces === undefined ? all : indexSelect(all, 0, view.pieces);
+    const [count = 0, heads = 0, length = 0, headDim = 0] = chosen.shape;
+    const each = size.rows / count;
+    const repeated = aten('expand', unsqueeze(chosen, 1), [count, each, heads, length, headDim]);
+    const pieces = reshape(byRow(after, size), [count, each, heads, size.length, headDim]);
+    return reshape(concat([repeated, pieces], 3), [size.rows, heads, -1, headDim]);
   };
   const input = {
-    query: byRow(heads.query, size),
-    key: whole(trunk.key, heads.key),
-    value: whole(trunk.value, heads.value),
+    query: byRow(own.query, size),
+    key: whole(trunks.key, own.key),
+    value: whole(trunks.value, own.value),
   };
-  return flatRows(attend(input, { kind: 'mask', mask }));
+  return flatRows(attend(input, { kind: 'mask', mask: view.mask }));
 }
 
 /** [rows · length, heads, headDim] → [rows, heads, length, headDim] */

@@ -5,7 +5,7 @@ import { type CachedRows, rowLogits, runCachedRows } from './cached-pass.ts';
 import type { Decoder } from './decoder.ts';
 import { type Adapter, buildBank, type LoraBank } from './lora.ts';
 import { logSoftmax, narrow, reshape } from './ops.ts';
-import { type Packed, packRows } from './pack-rows.ts';
+import { type Packed, packRows, trunkRows } from './pack-rows.ts';
 import { tidy } from './scope.ts';
 import { SequenceCache } from './sequence-cache.ts';
 import { indexTensor, type Tensor } from './tensor.ts';
@@ -29,7 +29,7 @@ export function scoreRows(decoder: Decoder, rows: readonly WholeRow[]): readonly
   const cache = new SequenceCache(decoder);
   try {
     for (const [row, { tokens }] of rows.entries()) cache.reserve(row, tokens.length);
-    const trunks = new Set(packed.blocks.flatMap(({ trunk }) => trunk ?? []));
+    const trunks = new Set(packed.blocks.flatMap(({ trunk }) => trunk?.block ?? []));
     const passes = [
       (block: number) => trunks.has(block),
       (block: number) => !trunks.has(block),
@@ -158,9 +158,11 @@ function readScores(
 
 /** Gives every row what the first of its family has computed. */
 function copyTrunks(cache: SequenceCache, { blocks }: Packed): void {
-  for (const { rows, from, trunk } of blocks) {
-    const [first] = trunk === undefined ? [] : (blocks[trunk]?.rows ?? []);
-    if (first === undefined) continue;
-    for (const row of rows) if (row !== first) noGrad(() => cache.copy(first, row, from));
+  for (const block of blocks) {
+    for (const [piece, first] of trunkRows(blocks, block).entries()) {
+      const row = block.rows[piece];
+      if (first === undefined || row === undefined || row === first) continue;
+      noGrad(() => cache.copy(first, row, block.from));
+    }
   }
 }

@@ -21,7 +21,7 @@ import {
   reshape,
   sum,
 } from './ops.ts';
-import { attendPacked, masksOf, type Packed, packRows } from './pack-rows.ts';
+import { attendPacked, type Packed, packRows, trunkViews } from './pack-rows.ts';
 import { tidy } from './scope.ts';
 import { indexTensor, type Tensor, tensorOf } from './tensor.ts';
 import { tracedChoice } from './traced-pass.ts';
@@ -82,7 +82,7 @@ type Hidden = {
  * Log-probabilities of targets, differentiable with respect to whatever collects gradients. Rows are packed: there is
  * no padding, and no row sees another; what rows under one adapter begin with in common is computed once.
  *
- * @param rows not empty; rows of equal length next to one another share one attention
+ * @param rows not empty; rows of equal length share one attention
  * @returns only the wanted positions. Caller frees, best with `tidy` around forward and backward
  */
 export function tokenLogprobs(
@@ -124,7 +124,7 @@ function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: Scoring
   const positions = rows.map(wantedPositions);
   checkInputs(decoder, rows);
   const packed = packRows(rows);
-  const masks = masksOf(decoder, packed);
+  const views = trunkViews(decoder, packed);
   const longest = rows.reduce((most, { input }) => Math.max(most, input.length), 0);
   const index = (values: Int32Array) => indexTensor(values, [values.length], decoder.device);
   const flat = positions.flatMap((list, row) => list.map((at) => packed.indexOf(row, at)));
@@ -135,7 +135,7 @@ function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: Scoring
     tokens: index(packed.tokens),
     rotation: decoder.rotary.at(index(packed.positions), longest),
     lora: loraOfRows(decoder, rows, packed),
-    attend: (_, heads) => attendPacked(packed, masks, heads),
+    attend: (_, heads) => attendPacked(packed, views, heads),
     ...(isPruned && { wanted: index(Int32Array.from(wanted)) }),
   };
   const checkpointed = options.isCheckpointed ? runLayersCheckpointed(decoder, pass) : undefined;
@@ -145,7 +145,7 @@ function hiddenAt(decoder: Decoder, rows: readonly ScoredRow[], options: Scoring
     normed: normFinal(decoder, selected),
     positions,
     walkBack: checkpointed?.backward ?? (() => undefined),
-    kept: checkpointed && { pass, masks, checkpointed },
+    kept: checkpointed && { pass, views, checkpointed },
   };
 }
 
