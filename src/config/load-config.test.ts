@@ -55,7 +55,7 @@ test('plays ahead of training are refused where an interrupted run could not be 
   );
 });
 
-test('MALT is refused for a team that rests on the coach’s verdicts, and with a coach that is to see what came after the end', () => {
+test('MALT is refused for a team that rests on the coach’s verdicts, and for a coach of which there is too much asked', () => {
   const grown = (asksCoach: boolean, ...overrides: string[]) =>
     resolveConfig(
       { ...minimal, team: { ...team, asksCoach } },
@@ -67,6 +67,11 @@ test('MALT is refused for a team that rests on the coach’s verdicts, and with 
   expect(grown(false, play).coaching.showOutcome).toBe('play');
   expect(() => grown(false, play, 'method.judge=coach')).toThrow(
     'coaching.showOutcome: expected true or false',
+  );
+  const budget = ['coaching.budget.calls=9', 'coaching.budget.whenSpent=outcome'];
+  expect(grown(false, ...budget).coaching.budget.calls).toBe(9);
+  expect(() => grown(false, ...budget, 'method.judge=coach')).toThrow(
+    'coaching.budget.whenSpent: expected pause',
   );
 });
 

@@ -167,7 +167,15 @@ function checkTrees({ method, team, coaching }: RunConfig, where: string): void 
       `${where}: method: malt grows its trees without a coach’s verdicts, and team ${team.name} rests on them (asksCoach); take another method, or a team or variant that does not ask`,
     );
   }
-  if (method.judge !== 'coach' || coaching.showOutcome !== 'play') return;
+  if (method.judge !== 'coach') return;
+  const { calls, usd, whenSpent } = coaching.budget;
+  if (whenSpent === 'outcome' && (calls !== undefined || usd !== undefined)) {
+    throw new BoundaryError(
+      'config',
+      `${where}: coaching.budget.whenSpent: expected pause, as leaves that malt’s coach has judged cannot be compared with graded ones, got "outcome"`,
+    );
+  }
+  if (coaching.showOutcome !== 'play') return;
   throw new BoundaryError(
     'config',
     `${where}: coaching.showOutcome: expected true or false, as malt’s coach judges the last action of a play, after which nothing is said, got "play"`,

@@ -28,8 +28,8 @@ export function createMaporl(options: MaporlOptions): Method {
     return policyGradientStep(training, step, {
       isCoached,
       assign: (judged, evidence) => {
-        if (isCoached) refuseTooFewScores(judged, training.settings);
         const isGraded = !isCoached || isSpent(training);
+        if (!isGraded) refuseTooFewScores(judged, training.settings);
         if (isGraded && options.verifier === 'coach') noteGrades(training, step);
         return creditDiscussions(training, { judged, evidence, step, isGraded }, options);
       },
@@ -69,9 +69,14 @@ function creditDiscussions(training: Training, parts: StepParts, options: Maporl
   const turns = 1 + Math.max(-1, ...speeches.map(({ turn }) => turn));
   const first = options.backwardSteps === 0 ? 0 : turns - Math.ceil(step / options.backwardSteps);
   const isTrained = trainedFrom(speeches, first);
+  const isReplaced = isGraded && options.verifier === 'coach';
   return {
     credited: credited.filter(({ action }) => isTrained.has(action.id)),
-    metrics: { ...metrics, ...discussionMetrics(rewarded) },
+    metrics: {
+      ...metrics,
+      ...discussionMetrics(rewarded),
+      ...(isReplaced && { 'outcome-credit': 1 }),
+    },
   };
 }
 

@@ -204,6 +204,21 @@ describe('a run of MAPoRL', () => {
     expect(metrics).not.toHaveProperty(['optimizer-steps/B']);
   }, 120_000);
 
+  test('a budget that ends in the midst of a step has all its answers judged by their grades', async () => {
+    const limited = join(folder, 'limited.config.ts');
+    await writeFile(limited, zeroSumText);
+    const output = join(folder, 'limited');
+    const budget = ['coaching.budget.calls=9', 'coaching.budget.whenSpent=outcome'];
+    const sets = budget.flatMap((key) => ['--set', key]);
+    const { code, stdout, stderr } = await runCli(['train', limited, '--output', output, ...sets]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toContain('the coaching budget is spent: in step 1');
+    const run = openRun(output, { mode: 'read' });
+    expect(run.metrics()[0]?.metrics).toMatchObject({ 'outcome-credit': 1, 'coach-calls': 9 });
+    run.close();
+  }, 120_000);
+
   test('a name that is no agent is refused before anything is played', async () => {
     const payoffs = ['--set', 'method={"kind":"maporl","payoffs":{"ann":{"bo":1}}}'];
     const { code, stderr } = await runCli(['train', config, ...payoffs]);
