@@ -137,6 +137,28 @@ describe('assignCredit', () => {
     expect(metrics).toMatchObject({ 'uniform/solver': 1, 'unscored/solver': 1 });
   });
 
+  it.each(['rloo', 'grpo', 'reinforce-baseline'] as const)(
+    'nor are actions that %s compares with their equals alone',
+    (estimator) => {
+      // Three of each task, whose sum is not three times the score to the last bit.
+      const played = ['a', 'b'].flatMap((task) =>
+        [1, 2, 3].map((sample) => {
+          const id = `${task}${sample}`;
+          return {
+            ...trajectory(id, [action({ id, agent: 'solver', logprobs: [0] })]),
+            taskId: task,
+          };
+        }),
+      );
+      const scores = (a3: number) => ({ a1: 1, a2: 1, a3, b1: 7, b2: 7, b3: 7 });
+      const agreed = assignCredit({ ...options, estimator }, inputOf(played, scores(1)));
+      expect(agreed.credited).toEqual([]);
+      expect(agreed.metrics['uniform/solver']).toBe(1);
+      const differing = assignCredit({ ...options, estimator }, inputOf(played, scores(2)));
+      expect(differing.credited).toHaveLength(6);
+    },
+  );
+
   it('reports no reward where nothing was scored, rather than zero', () => {
     const { credited, metrics } = assignCredit(options, inputOf(worked, {}));
     expect(credited).toEqual([]);

@@ -57,9 +57,10 @@ type Scored = {
  * Gives every scored action its advantages, each agent's apart from the others'.
  *
  * Actions without a score and trajectories that failed get none and are no part of any statistic; truncated actions
- * train with the low score they earned. Where an agent's rewards (of one kind) do not differ there is nothing to learn:
- * none of these actions is credited, and `uniform/<agent>` counts it. Normalising would blow the noise of the divergence
- * up to unit variance, and advantages of zero would still let the optimiser's momentum move the policy.
+ * train with the low score they earned. Where an agent's rewards (of one kind) do not differ, or only between groups that
+ * each agree and are not compared, there is nothing to learn: none of these actions is credited, and `uniform/<agent>`
+ * counts it. Normalising would blow the noise of the divergence up to unit variance, and advantages of zero would still let
+ * the optimiser's momentum move the policy.
  *
  * Metrics per agent: `reward/`, `kl/` (nats per token), `advantage-std/` (over tokens), `unscored/` (actions),
  * `excluded/` (actions of failed trajectories, and empty ones), `uniform/` (share of its kinds of actions, 0 to 1).
@@ -113,14 +114,16 @@ function creditAgent(
   return { credited, metrics };
 }
 
-/** Actions that are compared with one another; none is credited where their rewards do not differ. */
+/** Actions that are compared with one another; none is credited where that tells them apart in nothing. */
 function creditKind(scored: readonly Scored[], options: CreditOptions): CreditedAction[] {
   const { deviation } = spreadOf(scored.map(({ sample }) => sample.reward));
   if (scored.length < 2 || deviation <= options.sigmaFloor) return [];
   const how = { ...options, lambda: options.lambda ?? 0.95 };
   const estimate = estimators[options.estimator ?? 'reinforce-plus-plus'];
   const samples = scored.map(({ sample }) => sample);
-  return estimate(samples, how).map((row, index) => {
+  const rows = estimate(samples, how);
+  if (rows.every((row) => row.every((advantage) => advantage === 0))) return [];
+  return rows.map((row, index) => {
     const { action, sample, referenceLogprobs, values } = scored[index] as Scored;
     const advantages = Float32Array.from(row);
     const credited = { action, reward: sample.reward, advantages, referenceLogprobs };

@@ -50,8 +50,9 @@ const rloo: Estimator = (samples, options) => {
   return returnsWith(samples, options, (sample) => {
     const rewards = groups.get(sample.group) ?? [];
     if (rewards.length < 2) return 0;
-    const others = rewards.reduce((sum, reward) => sum + reward, 0) - sample.reward;
-    return sample.reward - others / (rewards.length - 1);
+    // The same as less the others' mean, and exactly 0 where all are equal.
+    const { mean } = spreadOf(rewards);
+    return ((sample.reward - mean) * rewards.length) / (rewards.length - 1);
   });
 };
 

@@ -146,7 +146,7 @@ function differenceOf(own: readonly Credited[]): CreditDifference {
       signAgreement: meanStatistic(isSameSign),
     },
   );
-  const note = statistics.correlation ? undefined : whyNoCorrelation(both, { first, second });
+  const note = statistics.correlation ? undefined : whyNoCorrelation(own, { first, second });
   return {
     actions: both.length,
     onlyFirst: own.filter((one) => one.second === undefined).length,
@@ -156,18 +156,20 @@ function differenceOf(own: readonly Credited[]): CreditDifference {
   };
 }
 
+/** @param advantages of the actions that got credit both ways */
 function whyNoCorrelation(
-  both: readonly Credited[],
+  own: readonly Credited[],
   advantages: { readonly first: readonly number[]; readonly second: readonly number[] },
 ): string {
-  if (both.length < 2) return `${both.length} of its actions got credit both ways`;
+  const groups = new Set(own.map(({ step, group }) => `${step}/${group}`));
+  const why =
+    groups.size === own.length
+      ? '; no task of a step has two actions of it, so an estimator that compares within a group has nothing to compare'
+      : '';
+  const both = advantages.first.length;
+  if (both < 2) return `${both} of its actions got credit both ways${why}`;
   const isFlat = (values: readonly number[]) => new Set(values).size === 1;
   const whose = isFlat(advantages.second) ? 'derived now' : 'that the run gave';
   const value = (isFlat(advantages.second) ? advantages.second : advantages.first)[0] as number;
-  const groups = new Set(both.map(({ step, group }) => `${step}/${group}`));
-  const why =
-    groups.size === both.length
-      ? '; no task of a step has two actions of it, so an estimator that compares within a group has nothing to compare'
-      : '';
   return `the advantages ${whose} are all ${Number(value.toPrecision(3))}${why}`;
 }

@@ -171,7 +171,9 @@ test('groups of one give no correlation under rloo, and the reason is told', () 
     second: { ...credit, estimator: 'rloo' },
   });
   expect(solver).not.toHaveProperty('correlation');
-  expect(solver?.note).toMatch(/derived now are all 0; no task of a step has two actions/);
+  expect(solver?.note).toMatch(
+    /0 of its actions got credit both ways; no task of a step has two actions/,
+  );
 });
 
 test('second verdicts can take the place of the first, and a label that is not there is named', async () => {

@@ -76,7 +76,7 @@ test('a run of the first schema is brought to the present one, and what it lacks
 
 test.each([
   [[], 2, 'expected --coach, --credit or --estimator'],
-  [['--credit', 'both'], 2, 'credit.source'],
+  [['--credit', 'both'], 2, '--credit: expected coach, mappa, outcome, maporl, malt, got both'],
   [['--coach', 'google'], 2, 'coach: expected a model name'],
   [['--credit', 'coach', '--as', 'nobody'], 2, 'has no second verdicts of "nobody"'],
 ])('%j is refused in one sentence', async (args, code, sentence) => {
