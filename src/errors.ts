@@ -1,3 +1,5 @@
+import { basename } from 'node:path';
+
 /** Where something outside this project's own logic broke. */
 export type Boundary =
   | 'config'
@@ -47,4 +49,18 @@ export async function closeAll(closers: readonly (() => Promise<void> | void)[])
     }
   }
   if (failures.length > 0) throw failures[0];
+}
+
+const ownSources = new URL('.', import.meta.url).href;
+
+/** The message, and in which line of the user's code it was thrown, where the stack says so: `boom (team.config.ts:19)`. */
+export function messageWithPlace(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  // Of what cannot be parsed the stack begins with the place, without a column.
+  const places = stack.matchAll(/^(?: +at .*?)?(file:\/\/\S+?):(\d+)(?::\d+)?\)?$/gm);
+  for (const [, file = '', line] of places) {
+    if (file.startsWith(ownSources) || file.includes('/node_modules/')) continue;
+    return `${messageOf(error)} (${basename(file)}:${line})`;
+  }
+  return messageOf(error);
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { z } from 'zod';
-import { BoundaryError, messageOf } from '../errors.ts';
+import { BoundaryError, messageWithPlace } from '../errors.ts';
 import type { Coach, CoachRequest, Feedback } from '../types/feedback.ts';
 
 const points = z.number().min(0).max(10);
@@ -38,7 +38,7 @@ async function ask(
   try {
     return await judge(request);
   } catch (cause) {
-    const message = `the coach function failed on action ${request.action.id}: ${messageOf(cause)}`;
+    const message = `the coach function failed on action ${request.action.id}: ${messageWithPlace(cause)}`;
     throw new BoundaryError('coach', message, { cause });
   }
 }

@@ -252,3 +252,9 @@ test('the MathChat preset is a config with what is one’s own, whose keys win',
     update: { average: 'action' },
   });
 });
+
+test('a config outside the repository that cannot find teamtune is told what to do', async () => {
+  const outside = join(await mkdtemp(join(tmpdir(), 'teamtune-config-')), 'outside.config.mjs');
+  await writeFile(outside, "import 'teamtune';\n");
+  await expect(loadConfig(outside)).rejects.toThrow(/npm install PATH_OF_THE_REPOSITORY/);
+});

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { BoundaryError, messageOf } from '../errors.ts';
+import { BoundaryError, messageWithPlace } from '../errors.ts';
 import { agentNames } from '../rollout/team.ts';
 import { hashOf } from '../run/configuration.ts';
 import type { Task } from '../types/task.ts';
@@ -207,11 +207,21 @@ async function importConfig(path: string): Promise<RunInput> {
       return loaded.default as RunInput;
     }
   } catch (cause) {
-    throw new BoundaryError('config', `${path} could not be loaded: ${messageOf(cause)}`, {
-      cause,
-    });
+    const advice = isUnlinked(cause)
+      ? "; keep it in a folder of teamtune's repository, or run npm install PATH_OF_THE_REPOSITORY beside it"
+      : '';
+    throw new BoundaryError(
+      'config',
+      `${path} could not be loaded: ${messageWithPlace(cause)}${advice}`,
+      { cause },
+    );
   }
   throw new BoundaryError('config', `${path} must have \`export default defineRun({ … })\``);
+}
+
+/** The config imports `teamtune` where Node does not find it. */
+function isUnlinked(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("Cannot find package 'teamtune'");
 }
 
 /** npm runs a script in the folder of the package.json, wherever it was called. */

@@ -1,4 +1,4 @@
-import { BoundaryError, messageOf } from '../errors.ts';
+import { BoundaryError, messageWithPlace } from '../errors.ts';
 import type { Trajectory } from '../types/trajectory.ts';
 
 /**
@@ -23,6 +23,6 @@ export function failureOf(
       message: `took longer than ${seconds} s (rollout.playTimeoutSeconds)`,
     };
   }
-  const boundary = error instanceof BoundaryError ? error.boundary : 'play';
-  return { boundary, message: messageOf(error) };
+  if (error instanceof BoundaryError) return { boundary: error.boundary, message: error.message };
+  return { boundary: 'play', message: messageWithPlace(error) };
 }
