@@ -37,12 +37,15 @@ test('Who learned nothing, and whose actions are mostly cut off, is said once', 
   const metrics = {
     ...{ 'optimizer-steps/ann': 0, 'uniform/ann': 1, 'truncated/ann': 0.5 },
     ...{ 'optimizer-steps/bob': 0, 'uniform/bob': 0, 'truncated/bob': 0.75 },
-    ...{ 'optimizer-steps/cy': 1, 'uniform/cy': 0, 'truncated/cy': 0 },
+    ...{ 'optimizer-steps/cy': 1, 'uniform/cy': 0, 'truncated/cy': 1 },
   };
-  const notes = linesOf(['ann', 'bob', 'cy'], [metrics, metrics]).filter((line) => /^ /.test(line));
+  const later = { 'optimizer-steps/ann': 0, 'uniform/ann': 1, 'optimizer-steps/cy': 0 };
+  const steps = [metrics, { ...metrics, ...later, 'uniform/cy': 1 }];
+  const notes = linesOf(['ann', 'bob', 'cy'], steps).filter((line) => line.startsWith(' '));
   expect(notes).toEqual([
-    '  ann was not updated in step 1: all its rewards were equal, so there was nothing to learn from',
-    '  bob was not updated in step 1: none of its actions got credit, so there was nothing to learn from',
-    "  75.0 % of bob's actions in step 1 were cut off at their limit (its maxTokens, or rollout.maxActionTokens)",
+    '  nothing to learn in step 1, as all rewards were equal: ann',
+    '  nothing to learn in step 1, as no action got credit: bob',
+    '  many actions of step 1 were cut off at maxTokens or rollout.maxActionTokens: bob 75.0 %, cy 100.0 %',
+    '  nothing to learn in step 2, as all rewards were equal: cy',
   ]);
 });

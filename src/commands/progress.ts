@@ -52,9 +52,8 @@ export function createProgress(
       line(
         describeStep(step, metrics, { ...run, secondsLeft: (pace * (run.steps - step)) / 1000 }),
       );
-      for (const [about, text] of adviceOn(step, metrics, run.agents)) {
-        if (!said.has(about)) line(`  ${text}`);
-        said.add(about);
+      for (const advice of adviceOn(step, metrics, { agents: run.agents, said })) {
+        line(`  ${advice}`);
       }
     },
     evaluated: (name, metrics) => {
@@ -123,30 +122,42 @@ function describeTurns(metrics: Metrics): string {
 /** A share of cut actions from which on an agent's limit is likely too small. */
 const mostlyCut = 0.5;
 
-/** What a newcomer would not see in the numbers: by policy or agent, so that each is said once in a run. */
-function adviceOn(step: number, metrics: Metrics, agents: readonly string[]): Map<string, string> {
-  const advice = new Map<string, string>();
-  for (const [name, steps] of Object.entries(metrics)) {
-    if (!name.startsWith('optimizer-steps/') || steps > 0) continue;
-    const policy = name.slice('optimizer-steps/'.length);
-    const why =
-      metrics[`uniform/${policy}`] === 1
-        ? 'all its rewards were equal'
-        : 'none of its actions got credit';
-    advice.set(
-      name,
-      `${policy} was not updated in step ${step}: ${why}, so there was nothing to learn from`,
-    );
-  }
-  for (const agent of agents) {
-    const cut = metrics[`truncated/${agent}`] ?? 0;
-    if (cut <= mostlyCut) continue;
-    advice.set(
-      `truncated/${agent}`,
-      `${percent(cut)} of ${agent}'s actions in step ${step} were cut off at their limit (its maxTokens, or rollout.maxActionTokens)`,
-    );
-  }
-  return advice;
+/**
+ * What a newcomer would not see in the numbers: who was not updated, and who is cut short. Each is said once in a run.
+ *
+ * @param run.said what was told before; grows
+ */
+function adviceOn(
+  step: number,
+  metrics: Metrics,
+  { agents, said }: { readonly agents: readonly string[]; readonly said: Set<string> },
+): string[] {
+  const still = Object.entries(metrics)
+    .filter(([name, steps]) => name.startsWith('optimizer-steps/') && steps === 0)
+    .map(([name]) => name.slice('optimizer-steps/'.length));
+  const isUniform = (id: string) => metrics[`uniform/${id}`] === 1;
+  const cutShare = (agent: string) => metrics[`truncated/${agent}`] ?? 0;
+  const sayings = [
+    {
+      about: `nothing to learn in step ${step}, as all rewards were equal`,
+      whom: still.filter(isUniform),
+    },
+    {
+      about: `nothing to learn in step ${step}, as no action got credit`,
+      whom: still.filter((id) => !isUniform(id)),
+    },
+    {
+      about: `many actions of step ${step} were cut off at maxTokens or rollout.maxActionTokens`,
+      whom: agents.filter((agent) => cutShare(agent) > mostlyCut),
+      detail: (agent: string) => ` ${percent(cutShare(agent))}`,
+    },
+  ];
+  return sayings.flatMap(({ about, whom, detail }, kind) => {
+    const fresh = whom.filter((one) => !said.has(`${kind} ${one}`));
+    for (const one of fresh) said.add(`${kind} ${one}`);
+    const names = fresh.map((one) => `${one}${detail?.(one) ?? ''}`);
+    return names.length === 0 ? [] : [`${about}: ${names.join(', ')}`];
+  });
 }
 
 /** What a step's coaching cost, where calls were made. */

@@ -53,7 +53,7 @@ export const quickstartCommand: Command = {
 async function ensureBase(cache: string, screen: Screen): Promise<string> {
   const directory = baseModelDirectory(cache);
   if (existsSync(directory)) {
-    screen.write('base model: already made\n');
+    screen.write(`base model: already made, in ${directory}\n`);
     return directory;
   }
   screen.write('base model: learning the three roles from worked examples, about a minute\n');
@@ -63,7 +63,8 @@ async function ensureBase(cache: string, screen: Screen): Promise<string> {
     else if (step % 100 === 0) screen.write(`  ${step}/${steps}  loss ${loss.toFixed(3)}\n`);
   });
   if (screen.isTerminal) screen.write('\r\x1b[2K');
-  screen.write(`base model: made in ${duration((performance.now() - started) / 1000)}\n`);
+  const took = duration((performance.now() - started) / 1000);
+  screen.write(`base model: made in ${took}; it lies in ${directory}\n`);
   return directory;
 }
 

@@ -195,7 +195,7 @@ function refuseNothingToLearn(metrics: Metrics, step: number): void {
   if (Object.keys(metrics).length > 0) return;
   throw new BoundaryError(
     'credit',
-    `the trees of step ${step} hold no positive action of any trained agent: take easier questions, a better model or a lower method.select.threshold`,
+    `the trees of step ${step} hold no positive action of any trained agent: start a new run with easier questions, a better model or a lower method.select.threshold`,
   );
 }
 
