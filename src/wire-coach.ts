@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { checkOwnCoach } from './coach/check-own-coach.ts';
 import { countCalls } from './coach/count-calls.ts';
 import { createFunctionCoach } from './coach/function-coach.ts';
 import { hideAnswer } from './coach/hide-answer.ts';
@@ -89,7 +90,7 @@ export async function wireCoach(config: RunConfig, around: CoachSurroundings): P
     return { coach: withBudget(config, verifier, around.books), close };
   }
   if (!isOwnCoach(coach)) return wireModel(config, coach, around);
-  const own = typeof coach === 'function' ? createFunctionCoach(coach) : coach;
+  const own = typeof coach === 'function' ? createFunctionCoach(coach) : checkOwnCoach(coach);
   return { coach: withBudget(config, own, around.books), close: async () => undefined };
 }
 

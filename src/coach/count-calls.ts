@@ -11,7 +11,7 @@ export function countCalls(
   { ledger, budget }: { readonly ledger: Ledger; readonly budget: Budget },
 ): Coach {
   return {
-    ...coach,
+    name: coach.name,
     usage: () => ledger.usage(),
     isSpent: () => ledger.isSpent && budget.whenSpent === 'outcome',
     score: async (request, options) => {

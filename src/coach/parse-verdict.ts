@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { splitThinking } from '../tools/split-thinking.ts';
-
-const BLAMES = ['none', 'self', 'upstream', 'tool', 'task'] as const;
+import { type Blame, blames } from '../types/feedback.ts';
 
 /** What a coach model is asked to fill in; the reason first, so that the score follows from it. */
 export const verdictForm = z.object({
   reason: z.string().describe('Two to four sentences.'),
   score: z.number().describe('Points from 0 (terrible) to 10 (perfect).'),
-  blame: z.enum(BLAMES),
+  blame: z.enum(blames),
   upstreamAgent: z.string().nullable().describe('The earlier agent at fault, else null.'),
 });
 
@@ -23,7 +22,7 @@ export const verdictFormWithAnswer = verdictForm.extend({
 const strictVerdict = z.object({
   reason: z.string(),
   score: z.number().min(0).max(10),
-  blame: z.enum(BLAMES).default('none'),
+  blame: z.enum(blames).default('none'),
   upstreamAgent: z.string().nullish(),
   answerCorrect: z.boolean().nullish(),
 });
@@ -33,7 +32,7 @@ export type Verdict = {
   readonly reason: string;
   /** 0 to 10. */
   readonly score: number;
-  readonly blame: (typeof BLAMES)[number];
+  readonly blame: Blame;
   readonly upstreamAgent?: string;
   /** What the coach, shown the reference answer, says of the action's final answer. Never a grade: those are by rule. */
   readonly answerCorrect?: boolean;

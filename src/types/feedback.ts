@@ -2,7 +2,8 @@ import type { Task } from './task.ts';
 import type { Action } from './trajectory.ts';
 
 /** Who caused what went wrong in an action. */
-export type Blame = 'none' | 'self' | 'upstream' | 'tool' | 'task';
+export const blames = ['none', 'self', 'upstream', 'tool', 'task'] as const;
+export type Blame = (typeof blames)[number];
 
 /** A coach's verdict on one action, or the reason why there is none. Absence of a score is never a number. */
 export type Feedback =
