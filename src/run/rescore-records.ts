@@ -96,12 +96,14 @@ export class RescoreRecords {
 
   /** Records another coach's verdict. A verdict may follow where there was none, never the other way round. */
   recordSecond(coach: string, feedback: Feedback): void {
-    this.#database.run(
-      "DELETE FROM second_feedback WHERE coach = ? AND action_id = ? AND kind = 'unscored'",
-      ...[coach, feedback.actionId],
-    );
     const row = { coach, ...feedbackToRow(feedback) };
-    this.#database.insertOnce('second_feedback', ['coach', 'action_id'], row);
+    this.#database.transaction(() => {
+      this.#database.run(
+        "DELETE FROM second_feedback WHERE coach = ? AND action_id = ? AND kind = 'unscored'",
+        ...[coach, feedback.actionId],
+      );
+      this.#database.insertOnce('second_feedback', ['coach', 'action_id'], row);
+    });
   }
 
   /** Verdicts of another coach on a scope's actions, by action id. */

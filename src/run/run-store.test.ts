@@ -90,6 +90,10 @@ test('Feedback needs its action, a trajectory all of its actions, and a score li
   run.recordAction(1, action);
   const scored = { kind: 'scored', actionId: action.id, reason: '', blame: 'none' } as const;
   expect(() => run.recordFeedback({ ...scored, score: 11 })).toThrow('contradicts');
+  run.recordFeedback({ ...unscored, actionId: action.id });
+  expect(() => run.recordFeedback({ ...scored, score: 11 })).toThrow('contradicts');
+  // What cannot be recorded takes the place of nothing.
+  expect(run.feedbackOf(1).get(action.id)?.kind).toBe('unscored');
   run.close();
 });
 

@@ -207,11 +207,13 @@ export class Run {
 
   /** Records a verdict. A verdict may follow where there was none, never the other way round. */
   recordFeedback(feedback: Feedback): void {
-    this.#database.run(
-      "DELETE FROM feedback WHERE action_id = ? AND kind = 'unscored'",
-      feedback.actionId,
-    );
-    this.#database.insertOnce('feedback', ['action_id'], feedbackToRow(feedback));
+    this.#database.transaction(() => {
+      this.#database.run(
+        "DELETE FROM feedback WHERE action_id = ? AND kind = 'unscored'",
+        feedback.actionId,
+      );
+      this.#database.insertOnce('feedback', ['action_id'], feedbackToRow(feedback));
+    });
   }
 
   recordOutcome(outcome: Outcome): void {

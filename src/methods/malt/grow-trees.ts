@@ -5,7 +5,7 @@ import { type NodeValue, treeValues } from '../../credit/tree-values.ts';
 import { BoundaryError } from '../../errors.ts';
 import { createCollector } from '../../rollout/collect.ts';
 import { type Expansion, nextLeaves, type PlayedLeaf } from '../../rollout/next-leaves.ts';
-import type { Feedback } from '../../types/feedback.ts';
+import type { Feedback, Outcome } from '../../types/feedback.ts';
 import type { Task } from '../../types/task.ts';
 import type { Trajectory } from '../../types/trajectory.ts';
 import { endedPlays, refuseTooManyFailures } from '../play-and-judge.ts';
@@ -126,28 +126,31 @@ async function growLeaf(
 ): Promise<{ readonly trajectory: Trajectory; readonly value: number | undefined }> {
   const { growth, training } = plot;
   const trajectory = plot.ended.get(`${task.id}/${leaf}`) ?? (await plot.play(task, leaf));
-  training.run.recordTrajectory(growth.scope, trajectory);
   const outcome = trajectory.failure ? undefined : training.grade(task, trajectory);
-  if (outcome) training.run.recordOutcome(outcome);
-  const verdict = growth.judge === 'coach' ? await verdictOn(plot, task, trajectory) : undefined;
+  training.run.recordTrajectory(growth.scope, trajectory, outcome);
+  const verdict =
+    growth.judge === 'coach' ? await verdictOn(plot, { task, trajectory, outcome }) : undefined;
   plot.onLeaf();
   return { trajectory, value: leafValue(growth.judge, outcome, verdict) };
 }
 
 /** The coach's word on the last action of a play, which has seen all of it. */
 async function verdictOn(
-  { scorer, training }: Plot,
-  task: Task,
-  { actions, failure, id }: Trajectory,
+  { scorer, training: { settings } }: Plot,
+  leaf: {
+    readonly task: Task;
+    readonly trajectory: Trajectory;
+    readonly outcome: Outcome | undefined;
+  },
 ): Promise<Feedback | undefined> {
-  const action = actions.at(-1);
-  if (failure || action === undefined) return undefined;
-  const outcome =
-    training.settings.showOutcome === true
-      ? training.run.outcomesOf(id.slice(0, id.indexOf('/'))).get(id)
-      : undefined;
-  const earlier = actions.slice(0, -1);
-  return scorer.score({ task, action, earlier, ...(outcome === undefined ? {} : { outcome }) });
+  const { task, trajectory, outcome } = leaf;
+  const action = trajectory.actions.at(-1);
+  if (trajectory.failure || action === undefined) return undefined;
+  const earlier = trajectory.actions.slice(0, -1);
+  return scorer.score({
+    ...{ task, action, earlier },
+    ...(settings.showOutcome === true && outcome !== undefined && { outcome }),
+  });
 }
 
 /**
