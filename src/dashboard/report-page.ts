@@ -185,7 +185,7 @@ function diagnosticsSection(report: Report): Html {
 
 function examplesSection(report: Report): Html {
   if (report.examples.length === 0) return html``;
-  return html`<section><h2>Three plays to read</h2><div class="plays">${report.examples.map(transcript)}</div></section>`;
+  return html`<section><h2>Plays to read</h2><div class="plays">${report.examples.map(transcript)}</div></section>`;
 }
 
 const causeKinds = { play: 'play failed', coach: 'no score', tool: 'tool call' } as const;

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { malt } from '../../src/config/method-schema.ts';
 import { defineRun } from '../../src/config/schema.ts';
+import { baseProgress } from '../base-progress.ts';
 import { chainTeam } from '../chain-team.ts';
 import { makeChainBase } from './base-model.ts';
 import { chainTasks } from './language.ts';
@@ -13,10 +14,7 @@ export default defineRun({
   team: chainTeam,
   model: {
     // Made by the first command that needs it, in two or three minutes.
-    path: await makeChainBase(cache, (step, steps, loss) => {
-      if (step % 100 > 0) return;
-      process.stderr.write(`making the base model: ${step} of ${steps}, loss ${loss.toFixed(3)}\n`);
-    }),
+    path: await makeChainBase(cache, baseProgress('two or three minutes')),
     maxRows: 512,
     microBatchTokens: 16384,
   },

@@ -5,6 +5,7 @@ import { defineRun } from '../../src/config/schema.ts';
 import { loadTableTasks } from '../../src/dsbench/load-table-tasks.ts';
 import { makeTables } from '../../src/dsbench/make-tables.ts';
 import type { Task } from '../../src/types/task.ts';
+import { baseProgress } from '../base-progress.ts';
 import { recipesTeam } from '../recipes-team.ts';
 import { makeBaseModel } from './base-model.ts';
 import { createRecipesCoach } from './coach.ts';
@@ -29,9 +30,7 @@ export default defineRun({
   team: recipesTeam,
   // Made by the first command that needs it, in under a minute.
   model: {
-    path: await makeBaseModel(cache, (step, steps) => {
-      if (step % 100 === 0) process.stderr.write(`making the base model: ${step} of ${steps}\n`);
-    }),
+    path: await makeBaseModel(cache, baseProgress('under a minute')),
   },
   tasks: {
     kind: 'dsbench',

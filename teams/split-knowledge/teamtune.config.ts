@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineRun } from '../../src/config/schema.ts';
+import { baseProgress } from '../base-progress.ts';
 import { splitKnowledgeTeam } from '../split-knowledge-team.ts';
 import { makeBaseModel } from './base-model.ts';
 import { splitQuestions, taskOf } from './language.ts';
@@ -13,9 +14,7 @@ export default defineRun({
   team: splitKnowledgeTeam,
   // Made by the first command that needs it, in two or three minutes.
   model: {
-    path: await makeBaseModel(cache, (step, steps) => {
-      if (step % 100 === 0) process.stderr.write(`making the base model: ${step} of ${steps}\n`);
-    }),
+    path: await makeBaseModel(cache, baseProgress('two or three minutes')),
     maxRows: 512,
   },
   adapter: { rank: 16, alpha: 32 },

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
@@ -62,6 +65,20 @@ test('the newest two versions of a policy stay on the server, under names of the
   const [run = ''] = await readdir(directory);
   expect(await readdir(join(directory, run))).toEqual([]);
   await service.close();
+});
+
+test('an address where something else answers is refused', async () => {
+  const page = createServer((_, response) => response.writeHead(404).end('no such page'));
+  await once(page.listen(0, '127.0.0.1'), 'listening');
+  const { port } = page.address() as AddressInfo;
+  const trainer = await createLocalTrainingService(testEngine);
+  const asked = withVllmSampling(trainer, {
+    ...{ url: `http://127.0.0.1:${port}`, baseModel: 'tiny', directory: 'unused', patience: hasty },
+    limits: { vocabSize, maxPositions },
+  });
+  await expect(asked).rejects.toThrow(/expected a vLLM server at .*check sampler\.url/);
+  await trainer.close();
+  page.close();
 });
 
 test('a server of another model is refused before anything is trained', async () => {

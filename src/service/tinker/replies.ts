@@ -63,6 +63,23 @@ export function readReply<Schema extends z.ZodType>(
   );
 }
 
+/**
+ * What a server is asked first: where its address leads elsewhere, that is said instead of what the reply lacks.
+ *
+ * @throws BoundaryError("engine") as `readReply`, or with the key to look at
+ */
+export function readGreeting<Schema extends z.ZodType>(
+  reply: Reply,
+  schema: Schema,
+  asked: { readonly what: string; readonly server: string; readonly advice: string },
+): z.output<Schema> {
+  if (reply.status !== 404) return readReply(reply, schema, asked.what);
+  throw new BoundaryError(
+    'engine',
+    `expected ${asked.server}, and what answers there does not know ${asked.what} (status 404); check ${asked.advice}`,
+  );
+}
+
 /** A refusal by the server, as an error; one of a server that has forgotten what it had may be mended by a resume. */
 export function refusal({ status, detail }: Reply, what: string): BoundaryError {
   const isForgotten = status === 404 || /not loaded|stale|session/i.test(detail);

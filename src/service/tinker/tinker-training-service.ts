@@ -15,6 +15,7 @@ import {
   configurationReply,
   createdModelReply,
   modelReply,
+  readGreeting,
   readReply,
   samplingSessionReply,
 } from './replies.ts';
@@ -96,13 +97,11 @@ async function greet(
   if (configured.pjwt_auth_enabled) credential.exchangeKey();
   const what = 'get_server_capabilities';
   const reply = await connection.call({ method: 'GET', path: `/${what}`, what });
-  if (reply.status === 404) {
-    throw new BoundaryError(
-      'engine',
-      `expected a server of the Tinker protocol at ${connection.url}, and what answers there does not know /${what} (status 404); check service.url, which ends before /api/v1`,
-    );
-  }
-  const models = readReply(reply, capabilitiesReply, what).supported_models;
+  const models = readGreeting(reply, capabilitiesReply, {
+    what,
+    server: `a server of the Tinker protocol at ${connection.url}`,
+    advice: 'service.url, which ends before /api/v1',
+  }).supported_models;
   const names = models.map(({ model_name }) => model_name);
   if (names.includes(baseModel)) return { isCompressed: configured.proto_compress_fwdbwd };
   throw new BoundaryError(

@@ -8,7 +8,7 @@ import type { DataLimits } from '../local/check-data.ts';
 import type { Decode } from '../local/stop-strings.ts';
 import { type Connection, openConnection } from '../tinker/connection.ts';
 import { type Patience, usualPatience } from '../tinker/patience.ts';
-import { readReply, refusal } from '../tinker/replies.ts';
+import { readGreeting, refusal } from '../tinker/replies.ts';
 import { jsonBody } from '../tinker/session.ts';
 import { createStopwatch } from '../tinker/stopwatch.ts';
 import { createVllmSampler, type VllmRoom } from './vllm-sampler.ts';
@@ -98,7 +98,12 @@ const modelsReply = z.object({ data: z.array(z.object({ id: z.string() })) });
 async function refuseOtherModel(connection: Connection, baseModel: string): Promise<void> {
   const what = 'the list of models';
   const reply = await connection.call({ method: 'GET', path: '/models', what });
-  const names = readReply(reply, modelsReply, what).data.map(({ id }) => id);
+  const models = readGreeting(reply, modelsReply, {
+    what,
+    server: `a vLLM server at ${connection.url}`,
+    advice: 'sampler.url, which ends before /v1',
+  });
+  const names = models.data.map(({ id }) => id);
   if (names.includes(baseModel)) return;
   throw new BoundaryError(
     'engine',
