@@ -48,4 +48,8 @@ test('Who learned nothing, and whose actions are mostly cut off, is said once', 
     '  many actions of step 1 were cut off at maxTokens or rollout.maxActionTokens: bob 75.0 %, cy 100.0 %',
     '  nothing to learn in step 2, as all rewards were equal: cy',
   ]);
+  const shared = { 'optimizer-steps/shared': 0, 'uniform/ann': 1, 'uniform/bob': 1 };
+  expect(linesOf(['ann', 'bob'], [shared])).toContain(
+    '  nothing to learn in step 1, as all rewards were equal: shared',
+  );
 });

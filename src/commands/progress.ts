@@ -135,7 +135,9 @@ function adviceOn(
   const still = Object.entries(metrics)
     .filter(([name, steps]) => name.startsWith('optimizer-steps/') && steps === 0)
     .map(([name]) => name.slice('optimizer-steps/'.length));
-  const isUniform = (id: string) => metrics[`uniform/${id}`] === 1;
+  // A policy that several agents play has a name of its own.
+  const isUniform = (id: string) =>
+    (agents.includes(id) ? [id] : agents).every((agent) => metrics[`uniform/${agent}`] === 1);
   const cutShare = (agent: string) => metrics[`truncated/${agent}`] ?? 0;
   const sayings = [
     {

@@ -12,6 +12,7 @@ export function explainIssue(issue: z.core.$ZodIssue, input: Tree): string {
     return issue.keys
       .map((key) => {
         const full = [...issue.path, key].join('.');
+        if (known.includes(key)) return `unknown key ${full} (another kind of ${path} has it)`;
         return `unknown key ${full}${known.length > 0 ? ` (did you mean ${[...issue.path, closest(key, known)].join('.')}?)` : ''}`;
       })
       .join('; ');

@@ -102,6 +102,9 @@ test('a choice among methods says which word came, and one among services what i
   expect(refused('service={"kind":"tinker","url":"http://127.0.0.1:1","server":"tuft"}')).toThrow(
     /service: expected "local".*, got an object \(service\.baseModel: .*, but it is missing\)/,
   );
+  expect(refused('method.select.threshold=0.5')).toThrow(
+    'unknown key method.select (another kind of method has it)',
+  );
   const model = '"url":"http://127.0.0.1:1","server":"tuft","baseModel":"m"';
   expect(refused(`service={"kind":"tinker","adams":1,${model}}`)).toThrow(
     'unknown key service.adams (did you mean service.adam?)',

@@ -41,6 +41,10 @@ describe('loadTasks', () => {
     ]);
   });
 
+  it('takes a single line for JSON Lines, too', async () => {
+    expect(await loadTasks(await written('{"prompt":"a"}\n'))).toMatchObject([{ prompt: 'a' }]);
+  });
+
   it('takes the id of a modelling task from its metadata, and files relative to the task file', async () => {
     const path = await written(
       '{"prompt":"a","answer":null,"metadata":{"task_id":"s4e1"},"files":{"train.csv":"d/train.csv"}}',

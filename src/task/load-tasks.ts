@@ -73,8 +73,9 @@ function arrayRows(text: string, path: string): Row[] {
 }
 
 function lineRows(text: string, path: string): Row[] {
+  const [firstLine = ''] = text.trimStart().split('\n');
   // An object over several lines, as of tasks under a key.
-  if (/^\s*\{[^\n]*\n/.test(text) && isObject(text)) {
+  if (!isObject(firstLine) && isObject(text)) {
     throw new BoundaryError(
       'task',
       `${path} is one JSON object; expected a JSON array of tasks, or JSON Lines with one task in each line.`,
