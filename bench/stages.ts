@@ -1,6 +1,6 @@
 /**
  * What the stages of MALT and MAPoRL take beside the PyTorch prototypes of the same methods, in one thread each:
- * `npm run bench:stages -- --with-peers --runs 2 --json`
+ * `npm run bench:stages -- --with-peers --runs 3 --json`
  *
  * MALT on chain arithmetic: trees of 150 questions (count: sampled tokens), SFT (examples, two epochs of each), DPO (pairs,
  * four epochs). MAPoRL on the split-knowledge debate: five updates of 384 games (sampled tokens). Both sides do the same work
