@@ -73,6 +73,11 @@ export function isSpent({ coach }: Training): boolean {
   return coach.isSpent?.() ?? false;
 }
 
+/** Whether the coach is asked about a step's actions: until its budget is used up, and to the end of the step in which it was. */
+export function isAskedIn(training: Training, step: number): boolean {
+  return !isSpent(training) || training.run.feedbackOf(step).size > 0;
+}
+
 /** @throws BoundaryError("coach") when more than the permitted share of a step's actions has no score */
 export function refuseTooFewScores(judged: Judged, settings: Settings): void {
   const { unscored, all } = countUnscored(judged);

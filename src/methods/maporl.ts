@@ -2,7 +2,7 @@ import { assignCredit, type Credit } from '../credit/assign-credit.ts';
 import type { InfluenceOptions } from '../credit/influence-rewards.ts';
 import { type DiscussionStatistics, discussionStatistics } from '../run/discussion-statistics.ts';
 import type { Metrics } from '../types/metrics.ts';
-import { isSpent, refuseTooFewScores } from './coach-metrics.ts';
+import { isAskedIn, isSpent, refuseTooFewScores } from './coach-metrics.ts';
 import { type Speech, speechesOf } from './discussion-answers.ts';
 import { type RewardedAnswers, rewardDiscussions } from './discussion-rewards.ts';
 import { type Evidence, policyGradientStep } from './policy-gradient-step.ts';
@@ -24,7 +24,7 @@ export type MaporlOptions = InfluenceOptions & {
  */
 export function createMaporl(options: MaporlOptions): Method {
   return (training, step) => {
-    const isCoached = options.verifier === 'coach' && !isSpent(training);
+    const isCoached = options.verifier === 'coach' && isAskedIn(training, step);
     return policyGradientStep(training, step, {
       isCoached,
       assign: (judged, evidence) => {

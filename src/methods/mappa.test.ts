@@ -241,10 +241,13 @@ test('the step in which the coach’s budget ends, and every later one, goes by 
   const first = await mappaStep(training, 1);
   expect(first).toMatchObject({ 'outcome-credit': 1, 'reward/solver': 0.25, 'unscored/solver': 0 });
   expect(first['unscored-share']).toBe(0.5);
+  // A run that is killed before the step is complete does it again, and as it was.
+  const again = await mappaStep(training, 1);
+  expect(again).toMatchObject({ 'outcome-credit': 1, 'unscored-share': 0.5, 'score/solver': 5 });
   const second = await mappaStep(training, 2);
   expect(second).toMatchObject({ 'outcome-credit': 1, 'reward/solver': 0.25 });
   expect(second).not.toHaveProperty('unscored-share');
-  expect(notes.filter((note) => note.includes('budget is spent: from step 1 on'))).toHaveLength(1);
+  expect(notes.filter((note) => note.includes('budget is spent: from step 1 on'))).toHaveLength(2);
 });
 
 test('plays that are graded by their files keep their grade when the step is gone on with: the files are gone', async () => {

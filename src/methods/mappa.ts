@@ -1,6 +1,6 @@
 import { assignCredit, type CreditOptions } from '../credit/assign-credit.ts';
 import type { Metrics } from '../types/metrics.ts';
-import { isSpent, refuseTooFewScores } from './coach-metrics.ts';
+import { isAskedIn, isSpent, refuseTooFewScores } from './coach-metrics.ts';
 import { policyGradientStep } from './policy-gradient-step.ts';
 import type { Training } from './training.ts';
 
@@ -11,7 +11,7 @@ import type { Training } from './training.ts';
  */
 export function mappaStep(training: Training, step: number): Promise<Metrics> {
   const { settings } = training;
-  const isCoached = settings.credit.credit === 'coach' && !isSpent(training);
+  const isCoached = settings.credit.credit === 'coach' && isAskedIn(training, step);
   return policyGradientStep(training, step, {
     isCoached,
     assign: (judged, evidence) => {
