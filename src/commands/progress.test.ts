@@ -27,10 +27,18 @@ test('A step of a discussion that no coach judges shows its first and its last t
 test('The steps of a round of MALT show examples and preferences of the agents that have some', () => {
   const lines = linesOf(
     ['ann', 'bob'],
-    [{ accuracy: 0.5, 'examples/ann': 12, 'examples/bob': 0 }, { 'dpo-accuracy/bob': 0.95 }],
+    [
+      { accuracy: 0.5, 'examples/ann': 12, 'examples/bob': 0, 'sft-steps/ann': 1 },
+      { 'dpo-accuracy/bob': 0.95 },
+    ],
   );
   expect(lines[0]).toMatch(/^step 1\/2 {2}team 50\.0 % {2}SFT examples ann 12 · bob 0/);
   expect(lines[1]).toBe('step 2/2  DPO pairs told right bob 95.0 %');
+});
+
+test('Trees whose leaves a coach judges show what they are worth, and no examples where values are rewards', () => {
+  const metrics = { accuracy: 0.25, 'leaf-value': 0.625, 'examples/ann': 12 };
+  expect(linesOf(['ann'], [metrics])).toEqual(['step 1/1  team 25.0 %  leaves worth 0.63']);
 });
 
 test('Who learned nothing, and whose actions are mostly cut off, is said once', () => {

@@ -106,9 +106,15 @@ function describeLearning(metrics: Metrics, agents: readonly string[]): string[]
   return [
     ofEach('coach', 'score', (points) => points.toFixed(1)),
     describeTurns(metrics),
-    ofEach('SFT examples', 'examples', String),
+    metrics['leaf-value'] === undefined ? '' : `leaves worth ${metrics['leaf-value'].toFixed(2)}`,
+    // Trees whose values are rewards have some, too, which nobody learns from.
+    hasArea(metrics, 'sft-steps') ? ofEach('SFT examples', 'examples', String) : '',
     ofEach('DPO pairs told right', 'dpo-accuracy', percent),
   ];
+}
+
+function hasArea(metrics: Metrics, area: string): boolean {
+  return Object.keys(metrics).some((name) => name.startsWith(`${area}/`));
 }
 
 /** How many answers were right in a discussion's first turn and in its last. */

@@ -67,6 +67,9 @@ describe('a run of MALT', () => {
     const [first, second] = metrics.map(({ values }) => Object.fromEntries(values));
     expect(metrics.map(({ step }) => step)).toEqual([1, 2]);
     expect(first).toMatchObject({ questions: 6, plays: 48, 'actions/verifier': 24 });
+    // What the coach thinks of the leaves is not how many are right: a random model answers nothing.
+    expect(first).toMatchObject({ accuracy: 0 });
+    expect(first?.['leaf-value']).toBeGreaterThan(0.2);
     expect(first?.['sft-steps/generator']).toBeGreaterThan(0);
     expect(second?.['dpo-steps/refiner']).toBeGreaterThan(0);
     expect(second).not.toHaveProperty(['dpo-steps/generator']);

@@ -54,7 +54,7 @@ function done<Result>(result: Result): Ticket<Result> {
 }
 
 /** A policy that says a digit by its seed, and notes what it is taught; every token has log-probability −1, then `later`. */
-function notingPolicy(id: string, later = -1) {
+function notingPolicy(id: string, later = -1, stop: 'stop' | 'length' = 'stop') {
   const notes: { readonly data: readonly Datum[]; readonly loss: Loss }[] = [];
   const sampled: number[] = [];
   let steps = 0;
@@ -68,7 +68,7 @@ function notingPolicy(id: string, later = -1) {
       sampled.push(seed);
       const digit = 48 + createRandom(seed).integer(10);
       const tokens = Int32Array.of(digit, 0);
-      return { tokens, logprobs: Float32Array.of(-1, -1), stop: 'stop', version: 0 };
+      return { tokens, logprobs: Float32Array.of(-1, -1), stop, version: 0 };
     },
   };
   const policy: Policy = {
@@ -116,8 +116,8 @@ const options: MaltOptions = {
 };
 
 /** A team of three policies on two questions, whose answers are right when their digit is above 4. */
-function trainingWith(later = -1) {
-  const policies = agents.map((agent) => [agent, notingPolicy(agent, later)] as const);
+function trainingWith(later = -1, stop: 'stop' | 'length' = 'stop') {
+  const policies = agents.map((agent) => [agent, notingPolicy(agent, later, stop)] as const);
   const silence = () => undefined;
   const training: Training = {
     ...{ run, team, tokenizer, heldOut: [], settings, tools: new Map() },
@@ -228,6 +228,23 @@ test('positive actions become examples, and the next step prefers siblings, the 
   expect(data[0]?.input.slice(0, 3)).toEqual(data[1]?.input.slice(0, 3));
   expect([...(data[0]?.referenceLogprobs ?? [])].at(-1)).toBe(-1);
   expect(second['chosen-log-ratio/refiner']).toBe(0);
+});
+
+test('a round without examples says whether its positive actions were cut off, or there were none', async () => {
+  const { training: cut } = trainingWith(-1, 'length');
+  await expect(createMalt(options)(cut, 1)).rejects.toThrow(
+    /all \d+ positive actions of step 1 were cut off at their limit.*maxTokens/,
+  );
+  run.close();
+  run = openRun(join(directory, 'wrong'), { mode: 'create' });
+  const { training } = trainingWith();
+  const wrong: Training = {
+    ...training,
+    grade: (_, { id }) => ({ trajectoryId: id, correct: false }),
+  };
+  await expect(createMalt(options)(wrong, 1)).rejects.toThrow(
+    /hold no positive action.*method\.select\.threshold/,
+  );
 });
 
 test('preferred answers that become unlikely stop the run with what to change', async () => {

@@ -82,7 +82,7 @@ export function createMalt(options: MaltOptions): Method {
     const teach = { examples: teachExamples, pairs: teachPairs, values: teachValues }[stage];
     const trained = await teach(training, { options, trees, roles, step });
     return {
-      ...(isFirst ? { ...treeMetrics(trees), ...metrics } : {}),
+      ...(isFirst ? { ...treeMetrics(trees), ...worth(training, growth, trees), ...metrics } : {}),
       ...trained,
       'live-tensors': training.service.counters().liveTensors ?? 0,
       'rss-mebibytes': process.memoryUsage.rss() / 2 ** 20,
@@ -142,7 +142,7 @@ async function teachExamples(training: Training, lesson: Lesson): Promise<Metric
     });
     for (const [name, value] of Object.entries(trained)) metrics[`${name}/${policy.id}`] = value;
   }
-  refuseNothingToLearn(metrics, lesson.step);
+  if (Object.keys(metrics).length === 0) throw nothingToLearn(training, lesson);
   return metrics;
 }
 
@@ -191,9 +191,18 @@ function withoutRepeats(trajectories: readonly Trajectory[]): Trajectory[] {
 }
 
 /** A round without a single positive action has taught nobody anything; a checkpoint of it would look like training. */
-function refuseNothingToLearn(metrics: Metrics, step: number): void {
-  if (Object.keys(metrics).length > 0) return;
-  throw new BoundaryError(
+function nothingToLearn(training: Training, { roles, step }: Lesson): BoundaryError {
+  const trained = [...agentsByPolicy(training).values()].flat();
+  const nodes = trained.flatMap((agent) => roles.get(agent)?.nodes ?? []);
+  const positive = nodes.filter(({ isPositive }) => isPositive);
+  const cut = positive.filter(({ dropped }) => dropped === 'truncated').length;
+  if (cut > 0 && cut === positive.length) {
+    return new BoundaryError(
+      'credit',
+      `all ${cut} positive actions of step ${step} were cut off at their limit and are no examples: start a new run with a larger maxTokens (or rollout.maxActionTokens), or with method.select.dropTruncated=false`,
+    );
+  }
+  return new BoundaryError(
     'credit',
     `the trees of step ${step} hold no positive action of any trained agent: start a new run with easier questions, a better model or a lower method.select.threshold`,
   );
@@ -203,15 +212,33 @@ function treeMetrics(trees: readonly QuestionTree[]): Metrics {
   const trajectories = trees.flatMap((tree) => tree.trajectories);
   const actions = trees.flatMap((tree) => distinctActions(tree.trajectories));
   const values = trees.flatMap(({ value }) => value ?? []);
-  const metrics: Record<string, number> = {
+  return {
     questions: trees.length,
     plays: trajectories.length,
     failed: trajectories.filter(({ failure }) => failure).length,
     'sampled-tokens': actions.reduce((sum, { tokens }) => sum + tokens.length, 0),
     'silent-questions': values.filter((value) => value === 0 || value === 1).length,
   };
-  if (values.length > 0) {
-    metrics.accuracy = values.reduce((sum, value) => sum + value, 0) / values.length;
-  }
-  return metrics;
+}
+
+/** `accuracy`, by grades alone, and where a coach judges the leaves `leaf-value` (0 to 1): means over the questions. */
+function worth(
+  { run }: Training,
+  { scope, judge }: ReturnType<typeof growthOf>,
+  trees: readonly QuestionTree[],
+): Metrics {
+  const values = trees.flatMap(({ value }) => value ?? []);
+  if (judge === 'outcome') return meanMetric('accuracy', values);
+  const outcomes = run.outcomesOf(scope);
+  const shares = trees.flatMap(({ trajectories }) => {
+    const graded = trajectories.flatMap(({ id }) => outcomes.get(id) ?? []);
+    const right = graded.filter(({ correct }) => correct).length;
+    return graded.length === 0 ? [] : right / graded.length;
+  });
+  return { ...meanMetric('accuracy', shares), ...meanMetric('leaf-value', values) };
+}
+
+function meanMetric(name: string, values: readonly number[]): Metrics {
+  if (values.length === 0) return {};
+  return { [name]: values.reduce((sum, value) => sum + value, 0) / values.length };
 }
