@@ -19,4 +19,7 @@ test('a majority wins, a tie is shared, and silence does not vote', () => {
   expect(majorityAccuracy([tied])).toBe(0.5);
   expect(majorityAccuracy([silent])).toBe(1);
   expect(majorityAccuracy([task('d', [false], [undefined])])).toBe(0);
+  // The same answer written in two ways is not split.
+  const written = task('e', [true, true, false, false], ['080', '80', '7', '8']);
+  expect(majorityAccuracy([written])).toBe(1);
 });

@@ -1,3 +1,5 @@
+import { isSameAnswer } from '../task/same-answer.ts';
+
 /** Grades of one task's samples, in sample order. `undefined` = the play failed and counts as not solved. */
 export type TaskGrades = {
   readonly taskId: string;
@@ -28,21 +30,27 @@ export function passAtK(grades: readonly TaskGrades[], k: number): number | unde
 
 /**
  * Accuracy of the most frequent answer of each task. Tied answers share the vote: the expected value of breaking the
- * tie at random, so that the figure needs no seed. Samples without an answer do not vote.
+ * tie at random, so that the figure needs no seed. Answers that a grader reads as equal (`080` and `80`) are one; samples
+ * without an answer do not vote.
  */
 export function majorityAccuracy(grades: readonly TaskGrades[]): number {
   return average(grades.map(majorityOfTask));
 }
 
 function majorityOfTask({ answers, correct }: TaskGrades): number {
-  const votes = new Map<string, { count: number; right: boolean }>();
+  const parties: { readonly answer: string; count: number; right: boolean }[] = [];
   answers.forEach((answer, sample) => {
     if (answer === undefined) return;
-    const seen = votes.get(answer) ?? { count: 0, right: false };
-    votes.set(answer, { count: seen.count + 1, right: seen.right || correct[sample] === true });
+    const right = correct[sample] === true;
+    const party = parties.find((one) => isSameAnswer(one.answer, answer));
+    if (party === undefined) parties.push({ answer, count: 1, right });
+    else {
+      party.count += 1;
+      party.right ||= right;
+    }
   });
-  const most = Math.max(0, ...[...votes.values()].map(({ count }) => count));
-  const leaders = [...votes.values()].filter(({ count }) => count === most);
+  const most = Math.max(0, ...parties.map(({ count }) => count));
+  const leaders = parties.filter(({ count }) => count === most);
   return shareOf(leaders.map(({ right }) => right));
 }
 
