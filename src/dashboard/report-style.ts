@@ -38,7 +38,7 @@ h1 em{font-style:normal;color:var(--accent);white-space:nowrap}h1 .from{color:va
 .scroll{overflow:auto}:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;width:100%;font-size:15px;font-variant-numeric:tabular-nums}.numbers table{font-size:13px}
 th,td{text-align:right;padding:9px 12px;border-bottom:1px solid var(--rule);white-space:nowrap}.numbers th,.numbers td{padding:3px 10px}
-caption{text-align:left;color:var(--soft);font-size:14px;padding:24px 0 4px}thead th{white-space:normal}
+.above{color:var(--soft);font-size:14px;margin-top:24px}.lessons thead th{white-space:normal;min-width:92px}
 th:first-child,td:first-child{text-align:left;padding-left:0}thead th{font-size:13px;font-weight:600;color:var(--soft);vertical-align:bottom}tbody th{font-weight:600}
 .causes td{text-align:left}.causes td:last-child{text-align:right}.causes th{text-align:left}.causes th:last-child{text-align:right}.causes .words{white-space:pre-wrap;overflow-wrap:anywhere}
 .plays{display:grid;gap:28px;margin-top:16px}

@@ -49,6 +49,7 @@ function words(feedback: Feedback | undefined): Html {
   if (feedback.kind === 'unscored') {
     return html`<blockquote class="coach"><b>Coach:</b> no score, ${feedback.cause}</blockquote>`;
   }
+  if (feedback.reason === '' && feedback.blame === 'none') return html``;
   return html`<blockquote class="coach"><b>Coach:</b> ${feedback.reason}${blame(feedback)}</blockquote>`;
 }
 

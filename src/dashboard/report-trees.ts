@@ -78,7 +78,7 @@ function lessonsTable(lessons: readonly Lesson[]): Html {
     });
     return html`<tr><th scope="row">${round}</th><td>${agent}</td>${cells}</tr>`;
   });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="What was learned from the trees"><table class="lessons"><caption>What each agent learned from: positive actions as examples (SFT), then pairs of siblings (DPO). The last two columns are how much more probable its answers became by DPO.</caption><thead><tr><th scope="col">Round</th><th scope="col">Agent</th>${heads}</tr></thead>
+  return html`<p class="above">What each agent learned from: positive actions as examples (SFT), then pairs of siblings (DPO). The last two columns are how much more probable its answers became by DPO.</p><div class="scroll" tabindex="0" role="region" aria-label="What was learned from the trees"><table class="lessons"><thead><tr><th scope="col">Round</th><th scope="col">Agent</th>${heads}</tr></thead>
 <tbody>${rows}</tbody></table></div>`;
 }
 
@@ -91,7 +91,7 @@ export function treesSection({
   readonly lessons: readonly Lesson[];
 }): Html {
   if (trees.length === 0) return html``;
-  return html`<section><h2>Trees of plays</h2><p>An action is worth the mean of what follows it; a play’s last one, the play’s grade. Examples were learned as they are, preferred actions against their rejected siblings.</p>
+  return html`<section><h2>Trees of plays</h2><p>An action is worth the mean of what follows it; a play’s last one, the play’s grade (or the points of a coach who judges the leaves). Examples were learned as they are, preferred actions against their rejected siblings.</p>
 ${lessonsTable(lessons)}<h3>The questions that gave most pairs</h3><div class="plays">${trees.map(treeArticle)}</div></section>`;
 }
 

@@ -161,6 +161,20 @@ test('The examples are a blamed failure, the same task fixed, and a held-out tas
   run.close();
 });
 
+test('Points without a word of the coach stand alone', () => {
+  const run = newRun();
+  const action = sampleAction('1/t/0/0');
+  run.recordAction(1, action);
+  const verdict = { kind: 'scored', actionId: action.id, score: 3 } as const;
+  run.recordFeedback({ ...verdict, reason: '', blame: 'none' });
+  run.recordTrajectory(1, { id: '1/t/0', taskId: 't', sample: 0, actions: [action] });
+  run.recordOutcome({ trajectoryId: '1/t/0', correct: false });
+  const page = pageOf(run);
+  run.close();
+  expect(page).toContain('<b>3</b> / 10');
+  expect(page).not.toContain('<b>Coach:</b>');
+});
+
 test('Each held-out set has its own accuracy, and its own line over the steps', () => {
   const run = newRun();
   recordPlay(run, 1, '1/x/0', [5]);
