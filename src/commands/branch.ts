@@ -228,7 +228,7 @@ function describe(result: BranchResult): string {
     ...(unvalued === 0
       ? []
       : [`${unvalued} actions have no value: none of their leaves was graded`]),
-    'farthest apart:',
+    worst.length === 0 ? 'no score is apart from its value' : 'farthest apart:',
     ...worst.map(describeDisagreement),
     `record: ${record}`,
   ].join('\n');

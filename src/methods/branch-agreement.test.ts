@@ -57,4 +57,6 @@ test('what does not exist is left out: a correlation of equal scores, a value wi
   expect(solver).not.toHaveProperty('correlation');
   expect(worstDisagreements(actions, 2).map(({ actionId }) => actionId)).toEqual(['a', 'b']);
   expect(worstDisagreements(actions, 1)).toHaveLength(1);
+  const agreeing = actionWith('d', { score: 10, before: 4, after: 4 });
+  expect(worstDisagreements([agreeing], 1)).toEqual([]);
 });

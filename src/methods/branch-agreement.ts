@@ -142,7 +142,7 @@ function meanOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** The actions whose points are farthest from ten times what they led to, the farthest first. */
+/** The actions whose points are farthest from ten times what they led to, the farthest first; none that agrees. */
 export function worstDisagreements(
   actions: readonly BranchedAction[],
   most: number,
@@ -152,6 +152,7 @@ export function worstDisagreements(
       const { value } = action.after;
       return value === undefined ? [] : [{ action, gap: Math.abs(action.score / 10 - value) }];
     })
+    .filter(({ gap }) => gap > 0)
     .toSorted((one, other) => other.gap - one.gap)
     .slice(0, most)
     .map(({ action }) => action);

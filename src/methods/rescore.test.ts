@@ -64,6 +64,21 @@ test('a second coach is shown task, action and earlier actions; the first verdic
   expect(run.rescores.secondOf('second', 1).get('1/t0/0/0')).toMatchObject({ score: 3 });
 });
 
+test('agents come in the order of the team, whoever is met first', async () => {
+  run.setConfig({ team: { order: ['first', 'second'] } });
+  run.rescores.recordTasks([{ id: 't', prompt: 'task' }]);
+  const actions = ['second', 'first'].map((agent, at) => sampleAction(`1/t/0/${at}`, { agent }));
+  for (const action of actions) {
+    run.recordAction(1, action);
+    const verdict = { kind: 'scored', actionId: action.id, score: 5, reason: 'r' } as const;
+    run.recordFeedback({ ...verdict, blame: 'none' });
+  }
+  run.recordTrajectory(1, { id: '1/t/0', taskId: 't', sample: 0, actions, answer: '7' });
+  run.completeStep(1, 'step-000001');
+  const { agents } = await rescoreRun(run, { ...quiet, coach: createFunctionCoach(() => 5) });
+  expect(Object.keys(agents)).toEqual(['first', 'second']);
+});
+
 test('interrupted, it asks again only for what has no score', async () => {
   recordStep([
     [2, false],

@@ -62,13 +62,24 @@ export async function rescoreRun(run: Run, options: RescoreOptions): Promise<Res
       pairs.set(action.agent, [...(pairs.get(action.agent) ?? []), pair]);
     }
   }
-  const agents = [...pairs].map(([agent, own]) => [agent, agreementOf(own)] as const);
+  const order = teamOrder(run);
+  const agents = [...pairs]
+    .toSorted(([one], [other]) => order.indexOf(one) - order.indexOf(other))
+    .map(([agent, own]) => [agent, agreementOf(own)] as const);
   return {
     actions: chosen.size,
     asked: progress.asked,
     unscored,
     agents: Object.fromEntries(agents),
   };
+}
+
+/** The agents as the run's team declares them. */
+function teamOrder(run: Run): readonly string[] {
+  const config = run.resolvedConfig as
+    | { readonly team?: { readonly order?: readonly string[] } }
+    | undefined;
+  return config?.team?.order ?? [];
 }
 
 /** Ids of the scored actions, or of as many of them as are wanted: the same ones every time. */
