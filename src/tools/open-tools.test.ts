@@ -57,3 +57,27 @@ test('where one cannot be opened or closed, all others are closed, and what is t
   await expect(close()).rejects.toThrow('it hangs');
   expect(closed).toEqual(['send', 'web', 'send']);
 });
+
+test('a tool may be an instance of a class, whose methods are not its own', async () => {
+  class Counter implements Tool {
+    readonly name = 'count';
+    #calls = 0;
+    isClosed = false;
+
+    async run() {
+      this.#calls += 1;
+      return { tool: this.name, status: 'ok', output: `${this.#calls}`, durationMs: 0 } as const;
+    }
+
+    async close() {
+      this.isClosed = true;
+    }
+  }
+  const counter = new Counter();
+  const { tools, close } = await openTools(new Set(['count']), [counter], noSandbox);
+  const options = { actionId: 'a' };
+  expect((await tools.get('count')?.run('', options))?.output).toBe('1');
+  expect((await tools.get('count')?.run('', options))?.output).toBe('2');
+  await close();
+  expect(counter.isClosed).toBe(true);
+});

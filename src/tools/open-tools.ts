@@ -21,7 +21,7 @@ type Provider = {
 
 function providerOf(given: Tool | ToolSource): Provider {
   return 'open' in given
-    ? { names: given.provides, open: given.open, close: given.close }
+    ? { names: given.provides, open: () => given.open(), close: () => given.close() }
     : { names: [given.name], open: async () => [given] };
 }
 
@@ -66,7 +66,7 @@ export async function openTools(
       if (!provider.names.some((name) => wanted.has(name))) continue;
       if (provider.close) closers.push(provider.close);
       for (const tool of await provider.open()) {
-        closers.push(tool.close);
+        closers.push(() => tool.close());
         if (wanted.has(tool.name)) tools.set(tool.name, retryTool(tool, retries));
       }
     }

@@ -6,7 +6,6 @@ export function retryTool(
   tool: Tool,
   { attempts, delayMs }: { readonly attempts: number; readonly delayMs: number },
 ): Tool {
-  const { run, runTogether } = tool;
   const again = async <Result>(
     call: () => Promise<Result>,
     hasFailed: (result: Result) => boolean,
@@ -20,9 +19,12 @@ export function retryTool(
     return result;
   };
   const isOurs = ({ status }: ToolResult) => status === 'infrastructure';
+  // All through the object: it may be an instance of a class of the user's.
+  const runTogether = tool.runTogether?.bind(tool);
   return {
     ...tool,
-    run: (input, options) => again(() => run(input, options), isOurs, options.signal),
+    close: () => tool.close(),
+    run: (input, options) => again(() => tool.run(input, options), isOurs, options.signal),
     ...(runTogether && {
       runTogether: (inputs, options) => {
         const call = () => runTogether(inputs, options);
