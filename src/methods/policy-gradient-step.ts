@@ -244,7 +244,7 @@ function noteRatio(watch: Watch, policy: string, updated: Metrics): void {
   const gap = updated['logprob-gap'];
   if (gap === undefined) return;
   watch.note(
-    `ratio-is-one check, ${policy}: max |log-prob(sampler) − log-prob(trainer)| = ${gap.toExponential(1)}`,
+    `log-probabilities of sampler and trainer, ${policy}: at most ${gap.toExponential(1)} apart`,
   );
 }
 
