@@ -40,7 +40,8 @@ describe('a run on the arithmetic team', () => {
     expect(metrics.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
     expect(evaluations.map(({ name }) => name)).toEqual(['base', 'step-2', 'trained']);
     expect(evaluations.every(({ rows }) => rows.length === 200)).toBe(true);
-    expect(actions.length).toBeGreaterThanOrEqual(4 * 16 * 4);
+    // The executor acts once or twice.
+    expect(actions.length).toBeGreaterThanOrEqual(4 * 16 * 3);
     for (const agent of ['solver', 'executor', 'verifier']) {
       const adapter = join(whole, 'checkpoints/step-000004', agent, 'adapter_model.safetensors');
       expect(existsSync(adapter)).toBe(true);
