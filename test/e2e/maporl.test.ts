@@ -59,6 +59,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** What the first step of a run measured. */
+function firstMetrics(directory: string) {
+  const run = openRun(directory, { mode: 'read' });
+  const [step] = run.metrics();
+  run.close();
+  return step?.metrics ?? {};
+}
+
 describe('a run of MAPoRL', () => {
   let whole: string;
 
@@ -180,9 +188,7 @@ describe('a run of MAPoRL', () => {
     const { code, stderr } = await runCli(['train', competitive, '--output', output]);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    const run = openRun(output, { mode: 'read' });
-    const metrics = run.metrics()[0]?.metrics ?? {};
-    run.close();
+    const metrics = firstMetrics(output);
     expect(metrics['discussion/A']).toBeGreaterThan(0);
     expect(metrics['discussion/A']).toBeCloseTo(-(metrics['discussion/B'] ?? 0), 9);
     expect([metrics['optimizer-steps/A'], metrics['optimizer-steps/B']]).toEqual([1, 1]);
@@ -196,9 +202,7 @@ describe('a run of MAPoRL', () => {
     const { code, stderr } = await runCli(['train', competitive, '--output', output, ...frozen]);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    const run = openRun(output, { mode: 'read' });
-    const metrics = run.metrics()[0]?.metrics ?? {};
-    run.close();
+    const metrics = firstMetrics(output);
     expect(metrics['discussion/A']).toBeCloseTo(-(metrics['discussion/B'] ?? 0), 9);
     expect(metrics['optimizer-steps/A']).toBe(1);
     expect(metrics).not.toHaveProperty(['optimizer-steps/B']);
